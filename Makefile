@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Builds everything into $(BUILD): the libraries, the command, tests, benchmarks. `make help` lists the targets.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+
+CC ?= cc
+CFLAGS ?= -O2 -g
+# What the code needs, apart from what a packager may choose.
+BASE := -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -DSPW_VERSION='"$(VERSION)"' -DSPW_DATADIR='"$(DATADIR)/spillway"' \
+	-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+	-fPIC -fvisibility=hidden -fno-strict-aliasing -fstack-protector-strong -MMD -MP
+# SAN=1: AddressSanitizer and UndefinedBehaviorSanitizer, into a tree of its own (BUILD=build/asan).
+ifdef SAN
+BASE += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDSAN := -fsanitize=address,undefined
+else
+HARDEN := -Wl,-z,relro,-z,now
+endif
+
+# `make deps`, `make help` and the like must work before anything is installed.
+BARE := deps deps-check help clean format
+ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
+MNL_LIBS = $(shell pkg-config --libs libmnl)
+CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng) -ldl
+CMOCKA_LIBS = $(shell pkg-config --libs cmocka)
+NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
+endif
+
+# The library is the netlink side and the inspector's side; the command is all the rest on top of it.
+LIB_SRC := $(wildcard src/nfqueue/*.c) src/inspect/run.c src/inspect/answer.c
+MAIN_SRC := src/inspect/program.c
+CLI_MAIN := src/cli/main.c
+CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN),$(wildcard src/*/*.c))
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIB_A := $(BUILD)/libspillway.a
+LIB_SO := $(BUILD)/libspillway.so
+LIB_REAL := $(LIB_SO).$(VERSION)
+MAIN_A := $(BUILD)/libspillway_main.a
+CORE_A := $(BUILD)/libcore.a
+SPILLWAY := $(BUILD)/spillway
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+NETPLUG := $(patsubst tests/net/plugins/%.c,$(BUILD)/tests/net/plugins/%.so,$(wildcard tests/net/plugins/*.c))
+BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
+MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
+
+.PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check bench install format lint clean
+.DELETE_ON_ERROR:
+
+all: deps-check
+	+@$(MAKE) --no-print-directory build
+
+.PHONY: build
+build: $(SPILLWAY) $(LIB_A) $(LIB_SO) $(MAIN_A) $(MAN)
+
+help:
+	@echo "make          build everything into $(BUILD)/"
+	@echo "make deps     install the Debian packages that building, testing and the lab need (as root)"
+	@echo "make demo     the experiment of 2012 on this machine's kernel, with its table and chart"
+	@echo "make check    the tests; make check T=name runs one; make check T=list lists them"
+	@echo "make bench    Spillway beside a plain libnetfilter_queue loop and beside no queue"
+	@echo "make install  DESTDIR, PREFIX as usual"
+	@echo "make lint     clang-format and clang-tidy; make format rewrites"
+
+deps:
+	@tools/deps install
+deps-check:
+	@tools/deps check build
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
+
+$(LIB_A): $(call obj,$(LIB_SRC))
+$(MAIN_A): $(call obj,$(MAIN_SRC))
+$(CORE_A): $(call obj,$(CLI_SRC))
+$(LIB_A) $(MAIN_A) $(CORE_A):
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(LIB_REAL): $(call obj,$(LIB_SRC)) src/libspillway.map
+	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -shared -Wl,-soname,libspillway.so.$(SOVERSION) \
+		-Wl,--version-script=src/libspillway.map $(LDUNDEF) -o $@ $(filter %.o,$^) $(MNL_LIBS)
+$(LIB_SO): $(LIB_REAL)
+	ln -sf $(notdir $<) $(LIB_SO).$(SOVERSION)
+	ln -sf $(notdir $<) $@
+
+$(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
+
+tests: $(UNIT) $(NETPROG) $(NETPLUG)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(CORE_A) $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
+$(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(MNL_LIBS) $(NFQ_LIBS)
+$(BUILD)/tests/net/plugins/%.so: tests/net/plugins/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -shared -o $@ $<
+
+bench-programs: $(BENCH)
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
+
+# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's.
+fuzzers: $(FUZZ)
+$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC)
+	@mkdir -p $(@D)
+	clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o $@ $< $(LIB_SRC) $(MNL_LIBS)
+
+man: $(MAN)
+$(BUILD)/man/%: man/%.scd
+	@mkdir -p $(@D)
+	scdoc < $< > $@
+
+demo:
+	@tools/deps need demo
+	+@$(MAKE) --no-print-directory build
+	@tools/demo $(SPILLWAY) $(BUILD)/demo
+
+check:
+	@tools/deps need check
+	+@$(MAKE) --no-print-directory build tests bench-programs
+	@BUILD=$(BUILD) tests/run $(T)
+
+bench:
+	@tools/deps need check
+	+@$(MAKE) --no-print-directory build bench-programs
+	@bench/run --spillway $(SPILLWAY) --programs $(BUILD)/bench --json $(BUILD)/bench.json
+
+$(BUILD)/pc/%.pc: packaging/%.pc.in
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+.PHONY: $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
+
+install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/spillway \
+		$(DESTDIR)$(DATADIR)/spillway $(DESTDIR)$(DATADIR)/doc/spillway/examples
+	install -m 0755 $(SPILLWAY) $(DESTDIR)$(BINDIR)/spillway
+	install -m 0644 include/spillway/*.h $(DESTDIR)$(INCLUDEDIR)/spillway/
+	install -m 0644 $(LIB_A) $(MAIN_A) $(DESTDIR)$(LIBDIR)/
+	install -m 0755 $(LIB_REAL) $(DESTDIR)$(LIBDIR)/
+	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so.$(SOVERSION)
+	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so
+	install -m 0644 $(BUILD)/pc/*.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 0644 README.md CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/spillway/
+	install -m 0644 examples/* $(DESTDIR)$(DATADIR)/doc/spillway/examples/
+	cp -R --no-preserve=ownership lab $(DESTDIR)$(DATADIR)/spillway/
+	find $(DESTDIR)$(DATADIR)/spillway/lab -name __pycache__ -prune -exec rm -rf {} +
+	for m in $(MAN); do s=$${m##*.}; install -D -m 0644 $$m $(DESTDIR)$(MANDIR)/man$$s/$${m##*/}; done
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+format:
+	clang-format -i $(C_FILES)
+lint:
+	@tools/lint
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
