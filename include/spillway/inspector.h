@@ -16,6 +16,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define SPW_INSPECTOR_API 1u /* raised when an old inspector would no longer work */
 
 /*
@@ -58,6 +60,8 @@ struct spw_inspector {
  * start() returned.
  */
 int spw_inspector_run(const struct spw_inspector *inspector);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

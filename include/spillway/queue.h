@@ -18,6 +18,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /* Queue flags; values of NFQA_CFG_F_* in linux/netfilter/nfnetlink_queue.h. */
 #define SPW_FAIL_OPEN (1u << 0) /* when the queue is full: accept (kernel 3.6) */
 #define SPW_CONNTRACK (1u << 1) /* conntrack attributes with each packet (3.6) */
@@ -198,6 +200,8 @@ size_t spw_verdicts_bytes(const struct spw_verdicts *list);
  * without it nothing happens here and the EPERM comes back as a message on the socket. On failure the list is kept.
  */
 int spw_verdicts_send(struct spw_verdicts *list, int fd);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
