@@ -80,6 +80,8 @@ enum spw_verdict_code {
 #define SPW_VERDICT_PAYLOAD  (1u << 2) /* replace the packet, from the network header on */
 #define SPW_VERDICT_BYPASS   (1u << 3) /* SPW_QUEUE only: accept if nobody listens there */
 
+#define SPW_PAYLOAD_MAX 65531u /* bytes; the kernel's limit for one netlink attribute */
+
 /*
  * A verdict. Fields beside `code` count only where their bit in `set` says so (`queue`: where code is SPW_QUEUE).
  * A replaced payload is the whole packet: where spw_packet.payload_len < length, it is refused,
