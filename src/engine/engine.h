@@ -11,7 +11,7 @@
 
 /* Descriptors that an engine is born with. */
 enum engine_fd {
-	ENGINE_FD_SOCKET = 200, /* the queue's netlink socket */
+	ENGINE_FD_SOCKET = 600, /* the queue's netlink socket */
 	ENGINE_FD_PROC,		/* /proc/net/netfilter/nfnetlink_queue */
 	ENGINE_FD_PAGE,		/* struct engine_page */
 	ENGINE_FD_ANSWERS,	/* struct channel_answers */

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Starting the lane's processes: see spawn.h. The child between fork and exec; the keeper before and after.
+ */
+#include "keeper/spawn.h"
+
+#include "keeper/isolation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int place_descriptors(const struct spawn *s)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+		return -errno;
+	for (unsigned i = 0; i < s->fd_count; i++)
+		if (dup2(s->fds[i].from, s->fds[i].to) < 0)
+			return -errno;
+	return 0;
+}
+
+static void default_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Ctrl-C at the terminal is the keeper's to handle: engines and inspectors leave when it says so. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_DFL);
+}
+
+static void run_child(const struct spawn *s)
+{
+	const char *what = "descriptors";
+	int error = place_descriptors(s);
+
+	if (!error) {
+		what = "dropping privileges";
+		error = s->role == SPAWN_ENGINE ? isolate_engine() : isolate_inspector();
+	}
+	if (!error) {
+		what = s->path;
+		default_signals();
+		if (s->env)
+			putenv((char *)s->env);
+		syscall(SYS_execveat, s->exe, "", s->argv, environ, AT_EMPTY_PATH);
+		/* A script's interpreter can't open what closes on exec. */
+		if (errno == ENOENT)
+			execve(s->path, s->argv, environ);
+		error = -errno;
+	}
+	fprintf(stderr, "spillway: starting the %s: %s: %s; it ends\n",
+		s->role == SPAWN_ENGINE ? "engine" : "inspector", what, strerror(-error));
+	_exit(126);
+}
+
+pid_t spawn_process(const struct spawn *s, int *pidfd)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		run_child(s);
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return *pidfd < 0 ? -errno : pid;
+}
