@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The inspectors that ship: see role.h. Runs without privileges.
+ */
+#include "inspect/role.h"
+
+#include <spillway/inspector.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t delay_ns;
+
+static void accept_packet(void *self, const struct spw_packet *packet, struct spw_verdict *verdict)
+{
+	(void)self;
+	(void)packet;
+	verdict->code = SPW_ACCEPT;
+}
+
+static void drop_packet(void *self, const struct spw_packet *packet, struct spw_verdict *verdict)
+{
+	(void)self;
+	(void)packet;
+	verdict->code = SPW_DROP;
+}
+
+static void delay_packet(void *self, const struct spw_packet *packet, struct spw_verdict *verdict)
+{
+	struct timespec t = {.tv_sec = (time_t)(delay_ns / 1000000000u), .tv_nsec = (long)(delay_ns % 1000000000u)};
+
+	while (nanosleep(&t, &t) && errno == EINTR)
+		;
+	accept_packet(self, packet, verdict);
+}
+
+static const struct spw_inspector *load(const char *file)
+{
+	void *lib = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+	const struct spw_inspector *insp = lib ? dlsym(lib, "spillway_inspector") : NULL;
+
+	if (!insp)
+		fprintf(stderr, "spillway: inspector: %s; a plug-in is a shared object that has SPW_INSPECTOR(...)\n",
+			dlerror());
+	return insp;
+}
+
+int inspector_main(const char *what)
+{
+	static const struct spw_inspector acceptor = {
+	    SPW_INSPECTOR_API, sizeof(acceptor), "accept", accept_packet, NULL, NULL};
+	static const struct spw_inspector dropper = {
+	    SPW_INSPECTOR_API, sizeof(dropper), "drop", drop_packet, NULL, NULL};
+	static const struct spw_inspector delayer = {
+	    SPW_INSPECTOR_API, sizeof(delayer), "delay", delay_packet, NULL, NULL};
+	const struct spw_inspector *insp;
+	int error;
+
+	if (!strcmp(what, "accept")) {
+		insp = &acceptor;
+	} else if (!strcmp(what, "drop")) {
+		insp = &dropper;
+	} else if (!strncmp(what, "delay=", 6)) {
+		delay_ns = strtoull(what + 6, NULL, 10);
+		insp = &delayer;
+	} else {
+		insp = load(what);
+	}
+	if (!insp)
+		return 1;
+	error = spw_inspector_run(insp);
+	if (error)
+		fprintf(stderr, "spillway: inspector: %s; %s\n", strerror(-error),
+			error == -EINVAL ? "compile the plug-in with this version's headers" : "it ends");
+	return error ? 1 : 0;
+}
