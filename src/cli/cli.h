@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command's verbs, and the words on the command line that they share.
+ */
+#ifndef SPW_CLI_CLI_H
+#define SPW_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Each takes its own argv (argv[0] is the verb) and returns an exit status. */
+int run_verb(int argc, char **argv);
+int set_verb(int argc, char **argv);
+int status_verb(int argc, char **argv);
+int lab_verb(int argc, char **argv);
+
+/* Parsers: true where all of text is a value of this form. */
+bool parse_number(const char *text, uint64_t max, uint64_t *value);
+bool parse_range(const char *text, uint16_t *first, uint16_t *last); /* N or N-M */
+bool parse_duration(const char *text, uint64_t *ns);		     /* 20ms: a unit of ns us ms s is needed */
+bool parse_switch(const char *text, const char *yes, const char *no, bool *value);
+
+/* Says what is wrong with the command line, and returns the exit status for it. */
+__attribute__((format(printf, 1, 2))) int usage_error(const char *format, ...);
+
+#endif
