@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Draws rates over time with the moments of switching, as SVG and PNG, by gnuplot."""
+import os
+import shutil
+import subprocess
+
+from .sandbox import LabError
+
+FLOOR = 0.01  # Mbit/s: nothing at all is drawn here, since a logarithmic axis has no zero
+SIZES = {"svg": "svg size 960,640 dynamic background rgb 'white'", "png": "png size 1200,800"}
+
+
+class Series:
+    """One panel: points (seconds, Mbit/s) and switches (seconds, fail-open on or off)."""
+
+    def __init__(self, title, points, switches):
+        self.title = title
+        self.points = points
+        self.switches = switches
+
+
+def base(path):
+    """The name without .svg or .png: both are written."""
+    root, ext = os.path.splitext(path)
+    return root if ext in (".svg", ".png") else path
+
+
+def draw(path, panels):
+    """Writes path.svg and path.png; returns their names."""
+    if not shutil.which("gnuplot"):
+        raise LabError("gnuplot not found; install gnuplot-nox, or leave --chart out")
+    written = []
+    for kind, terminal in SIZES.items():
+        target = f"{base(path)}.{kind}"
+        done = subprocess.run(["gnuplot"], input=_script(terminal, target, panels), text=True, timeout=30,
+                              capture_output=True, check=False)
+        if done.returncode != 0:
+            raise LabError(f"gnuplot: {done.stderr.strip()}")
+        written.append(target)
+    return written
+
+
+def _script(terminal, target, panels):
+    lines = [f"set terminal {terminal}", f"set output '{_quote(target)}'", "set logscale y",
+             f"set yrange [{FLOOR}:40000]", "set ylabel 'Mbit/s'", "set grid ytics", "set key off",
+             "set format y '%g'", f"set multiplot layout {len(panels)},1"]
+    for number, panel in enumerate(panels):
+        lines += _panel(number, panel, last=number == len(panels) - 1)
+    lines.append("unset multiplot")
+    return "\n".join(lines) + "\n"
+
+
+def _panel(number, panel, last):
+    lines = [f"$points{number} << END"]
+    lines += [f"{t:.3f} {max(rate, FLOOR):.4f}" for t, rate in panel.points]
+    lines += ["END", "unset arrow", "unset label", f"set title '{_quote(panel.title)}'"]
+    lines.append("set xlabel 'seconds'" if last else "unset xlabel")
+    for t, on in panel.switches:
+        colour = "#2a7f2a" if on else "#b03020"
+        lines.append(f"set arrow from {t:.3f}, graph 0 to {t:.3f}, graph 1 nohead lc rgb '{colour}' dt 2 lw 1.5")
+        lines.append(f"set label '{'on' if on else 'off'}' at {t:.3f}, graph 0.95 offset 0.4,0 tc rgb '{colour}'")
+    lines.append(f"plot $points{number} using 1:2 with lines lw 1.5 lc rgb '#2050a0'")
+    return lines
+
+
+def _quote(text):
+    return text.replace("'", "''")

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Traffic between two hosts, and what of it arrived: TCP streams by iperf3, counted datagrams, ping.
+
+Every run has an end in time; what is late is ended by its process id.
+"""
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+from .sandbox import LabError
+
+PORT = 5201
+
+
+class Stream:
+    """TCP from a to b by iperf3, for `seconds`, measured where it arrives. start() and finish(), or run() for both."""
+
+    def __init__(self, a, b, seconds, parallel=1, interval=0.1, port=PORT):
+        self.a, self.b, self.seconds, self.parallel = a, b, seconds, parallel
+        self.interval, self.port = interval, port
+        self.server = self.client = None
+        self.started = None  # time.monotonic() of the client's start
+
+    def start(self):
+        self.server = self.b.start(["iperf3", "-s", "-1", "-J", "-B", self.b.v4, "-p", self.port, "-i", self.interval],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._wait_listening()
+        self.client = self.a.start(["iperf3", "-c", self.b.v4, "-p", self.port, "-t", self.seconds,
+                                    "-P", self.parallel, "-i", 0],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.started = time.monotonic()
+        return self
+
+    def _wait_listening(self):
+        end = time.monotonic() + 5
+        want = f":{self.port:04X}"
+        while time.monotonic() < end:
+            with self.b.inside(), open("/proc/thread-self/net/tcp", encoding="ascii") as f:
+                rows = [line.split() for line in f.readlines()[1:]]
+            if any(row[1].endswith(want) and row[3] == "0A" for row in rows):
+                return
+            time.sleep(0.01)
+        self.stop()
+        raise LabError("iperf3 does not listen")
+
+    def finish(self, patience=3.0):
+        """Waits for the end. A client that cannot say goodbye through a crawling queue is ended after `patience`
+        seconds more; what had arrived until then counts all the same."""
+        try:
+            self.client.wait(max(self.started + self.seconds + patience - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            pass
+        # The server prints what it measured at its end: of itself, or on SIGINT.
+        if self.client.returncode is None:
+            self.server.send_signal(signal.SIGINT)
+        try:
+            text = self.server.communicate(timeout=2)[0]
+        except subprocess.TimeoutExpired:
+            self.server.send_signal(signal.SIGINT)
+            text = self.server.communicate(timeout=5)[0]
+        self.stop()
+        return Rates(json.loads(text), self.seconds)
+
+    def stop(self):
+        for process in (self.client, self.server):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+            for pipe in (process and process.stdout, process and process.stderr):
+                if pipe:
+                    pipe.close()
+
+    def run(self, patience=3.0):
+        return self.start().finish(patience)
+
+
+class Rates:
+    """What iperf3's receiving side measured."""
+
+    def __init__(self, document, seconds):
+        sums = [interval["sum"] for interval in document.get("intervals", [])]
+        self.points = [(s["end"], s["bits_per_second"] / 1e6) for s in sums]  # (seconds, Mbit/s)
+        self.bytes = sum(s["bytes"] for s in sums if s["start"] < seconds)
+        self.seconds = seconds
+        self.error = document.get("error")
+
+    def mbits(self):
+        """Mean over the whole time asked for: silence counts as nothing received."""
+        return self.bytes * 8 / 1e6 / self.seconds
+
+
+class Datagrams:
+    """Counted datagrams from a to b, numbered, so that order and gaps show. Close it, or use a with statement."""
+
+    def __init__(self, a, b, port=9000, family=4, size=64):
+        self.size = size
+        kind = socket.AF_INET if family == 4 else socket.AF_INET6
+        self.target = (b.v4 if family == 4 else b.v6, port)
+        with b.inside():
+            self.receiver = socket.socket(kind, socket.SOCK_DGRAM)
+        with a.inside():
+            self.sender = socket.socket(kind, socket.SOCK_DGRAM)
+        self.receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.receiver.bind(self.target)
+        self.receiver.setblocking(False)
+        self.next = 0
+        self.arrived = []  # numbers, in order of arrival
+
+    def send(self, count):
+        """Sends so many, as fast as possible; returns their numbers."""
+        numbers = range(self.next, self.next + count)
+        for number in numbers:
+            self.sender.sendto(struct.pack("!Q", number).ljust(self.size, b"\0"), self.target)
+        self.next += count
+        return numbers
+
+    def send_segments(self, segments, size=100):
+        """One datagram of `segments` times `size` bytes that the kernel cuts late (UDP GSO): one GSO packet."""
+        udp_segment = 103
+        payload = struct.pack("!Q", self.next).ljust(size, b"\0") * segments
+        self.sender.sendmsg([payload], [(socket.IPPROTO_UDP, udp_segment, struct.pack("=H", size))], 0, self.target)
+
+    def receive(self, expected=None, timeout=1.0, quiet=0.2):
+        """Reads what arrives: until `expected` have arrived in all, or `quiet` seconds pass without any, or
+        `timeout`. Returns how many have arrived in all."""
+        end = time.monotonic() + timeout
+        last = time.monotonic()
+        while time.monotonic() < end and time.monotonic() - last < quiet:
+            if self._read():
+                last = time.monotonic()
+            if expected is not None and len(self.arrived) >= expected:
+                break
+            time.sleep(0.001)
+        return len(self.arrived)
+
+    def _read(self):
+        count = 0
+        while True:
+            try:
+                self.arrived.append(struct.unpack("!Q", self.receiver.recv(65536)[:8])[0])
+                count += 1
+            except BlockingIOError:
+                return count
+
+    def forget(self):
+        """Throws away what has arrived so far."""
+        self._read()
+        self.arrived.clear()
+
+    def close(self):
+        self.sender.close()
+        self.receiver.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def ping(a, b, count, interval=0.2, wait=2):
+    """Pings b from a; returns (sent, received, [round-trip milliseconds])."""
+    done = a.run(["ping", "-n", "-c", count, "-i", interval, "-W", wait, b.v4],
+                 timeout=count * interval + wait + 5, check=False)
+    sent = re.search(r"(\d+) packets transmitted, (\d+) received", done.stdout)
+    if not sent:
+        raise LabError(f"ping: {done.stderr.strip() or done.stdout.strip()}")
+    times = [float(t) for t in re.findall(r"time=([\d.]+) ms", done.stdout)]
+    return int(sent.group(1)), int(sent.group(2)), times
