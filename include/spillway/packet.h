@@ -64,7 +64,8 @@ struct spw_packet {
 	size_t l2hdr_len;
 	const uint8_t *payload; /* from the network header on */
 	size_t payload_len;     /* bytes in payload: what was captured */
-	size_t length;          /* bytes that the packet really has; more than payload_len where it was cut */
+	size_t
+	    length; /* bytes that the packet really has; more than payload_len where it was cut; 0 in SPW_COPY_META */
 };
 
 /* What to do with a packet. Values of NF_* in linux/netfilter.h. */

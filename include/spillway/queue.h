@@ -87,7 +87,8 @@ void spw_queue_close(struct spw_queue *queue);
  * Binds the queue and configures it in one message: either all of it holds afterwards, or nothing is bound.
  * -EPERM: no capability, or the number is somebody else's (spw_queue_error() says which; spw_queue_taken() tells);
  * -EBUSY: bound already by this object; -EOPNOTSUPP (kernels from 7.1 on may say -EINVAL): a flag that the kernel
- * lacks; -EINVAL: flags outside the mask, or a copy mode or range out of bounds.
+ * lacks, whatever the mask; -EINVAL: a copy mode or range out of bounds, or a size field that doesn't fit.
+ * Flags outside the mask change nothing.
  */
 int spw_queue_bind(struct spw_queue *queue, const struct spw_queue_config *config);
 
@@ -101,9 +102,11 @@ int spw_queue_unbind(struct spw_queue *queue);
  * Changes the flags whose bit is set in mask, and only these; the semantics of NFQA_CFG_MASK and NFQA_CFG_FLAGS.
  * Works at any time, also while packets flood the socket or another process reads it: success is read off /proc
  * (the copy range is moved by one byte for that), never waited for on the socket.
- * A queue in SPW_COPY_META copies one byte of payload for the moment between two messages of one sendmsg().
+ * A queue in SPW_COPY_META copies one byte of payload for the moment between two messages, the second of which is the
+ * mode alone.
  * -EOPNOTSUPP (7.1 on: -EINVAL): an unknown flag, whatever the mask, or one that this kernel can't do (SPW_CONNTRACK);
- * -ENODEV: not bound; -EPERM: no capability, or somebody else's queue.
+ * -ENODEV: not bound; -EPERM: no capability, or somebody else's queue; -EAGAIN: another holder of the same socket
+ * configured it at the same moment.
  */
 int spw_queue_set_flags(struct spw_queue *queue, uint32_t mask, uint32_t flags);
 
@@ -113,7 +116,9 @@ int spw_queue_set_length(struct spw_queue *queue, uint32_t length);
 /* Both of the above, mode and range too, in one message. Errors as spw_queue_set_flags() and spw_queue_bind(). */
 int spw_queue_configure(struct spw_queue *queue, const struct spw_queue_config *config);
 
-/* How the queue is configured now, as far as this object set it: flags as they are, mask with every flag it ever named.
+/*
+ * How the queue is configured now, as far as this object set it: flags as they are, mask with every flag it ever named.
+ * config->size must say how much room there is; no more is written.
  */
 void spw_queue_config(const struct spw_queue *queue, struct spw_queue_config *config);
 
@@ -164,8 +169,9 @@ unsigned spw_batch_skipped(const struct spw_batch *batch);
 
 /*
  * Decodes one netlink message of `len` bytes, that may be cut, misaligned, lying or hostile. Unknown attributes are
- * skipped. Pointers in *packet lead into msg. -EBADMSG: not a well-formed packet message; -ENOMSG: well-formed, but not
- * a packet.
+ * skipped; one that is shorter than it must be spoils the message. packet->size must hold sizeof(struct spw_packet) as
+ * the caller knows it; no more is written. Pointers in *packet lead into msg. -EBADMSG: not a well-formed packet
+ * message; -ENOMSG: well-formed, but not a packet; -EINVAL: packet->size is none. On failure *packet is as it was.
  */
 int spw_packet_decode(const void *msg, size_t len, struct spw_packet *packet);
 
@@ -180,7 +186,8 @@ void spw_verdicts_free(struct spw_verdicts *list);
 
 /*
  * Adds a verdict for one packet. The code is masked: bits outside SPW_DROP … SPW_REPEAT never reach the kernel.
- * -ENOSPC: the list is full (send it and add again); -EINVAL: unknown code, or a payload of more than 65,531 bytes.
+ * -ENOSPC: the list is full (send it and add again); -EINVAL: unknown code or bit in `set`, a payload of
+ * more than 65,531 bytes, or a size field that doesn't fit.
  */
 int spw_verdicts_add(struct spw_verdicts *list, uint16_t queue, uint32_t id, const struct spw_verdict *verdict);
 
@@ -198,6 +205,8 @@ size_t spw_verdicts_bytes(const struct spw_verdicts *list);
  * Sends the list in one sendmsg() and empties it. The kernel carries all of it out, in order, before this returns; an
  * id that is not held costs an error message on the socket and nothing else. Needs CAP_NET_ADMIN at this moment;
  * without it nothing happens here and the EPERM comes back as a message on the socket. On failure the list is kept.
+ * -EMSGSIZE: the list is larger than the socket's send buffer, which spw_queue_open() makes 8 MiB, or what
+ * net.core.wmem_max allows (200 KiB always fit).
  */
 int spw_verdicts_send(struct spw_verdicts *list, int fd);
 
