@@ -60,7 +60,7 @@ int engine_look(struct spw_queue *queue, struct lane_sample *sample);
 
 /*
  * Stopping without loss: lets the kernel take no more packets (by policy: pass or drop them), settles all that is held by policy,
- * books it for `reason`. Returns 0, or a negative errno where the kernel still holds something.
+ * books it for `reason`, and gives the queue's number back. Returns 0, or a negative errno where the kernel still holds something.
  */
 int engine_settle(struct spw_queue *queue, struct lane_class *c, enum lane_reason reason);
 

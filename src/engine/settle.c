@@ -69,6 +69,9 @@ int engine_settle(struct spw_queue *queue, struct lane_class *c, enum lane_reaso
 		lane_settle(c, &now, reason);
 		error = until_empty(queue, list, now, c->fail_open);
 	}
+	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where nobody is bound. */
+	if (!error)
+		error = spw_queue_unbind(queue);
 	spw_verdicts_free(list);
 	return error;
 }

@@ -115,6 +115,8 @@ static bool inspect_batch(const struct spw_inspector *insp, void *self, struct a
 		answer_put(pen, p, &v);
 		if (now_ns() - published > PUBLISH_NS) {
 			answer_publish(pen);
+			if (lease_ended(at))
+				return false;
 			published = now_ns();
 		}
 	}
