@@ -53,7 +53,7 @@ struct spw_packet {
 	uint32_t physindev; /* the bridge's ports, where a bridge passes packets to iptables */
 	uint32_t physoutdev;
 	uint32_t skb_info; /* SPW_PACKET_GSO and so on */
-	uint32_t uid;      /* of the local socket, with the queue flag NFQA_CFG_F_UID_GID */
+	uint32_t uid; /* of the local socket, as the first user namespace knows it; queue flag NFQA_CFG_F_UID_GID */
 	uint32_t gid;
 	uint16_t vlan_proto; /* EtherType of the tag: 0x8100 or 0x88a8 */
 	uint16_t vlan_tci;

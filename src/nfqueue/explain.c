@@ -78,8 +78,8 @@ int spw_fail_proc(struct spw_queue *queue, int err)
 	case EACCES:
 		return spw_fail(
 		    queue, err,
-		    "/proc/net/netfilter/nfnetlink_queue can't be read by this user: open it as root (of the network "
-		    "namespace)");
+		    "/proc/net/netfilter/nfnetlink_queue can't be read by this user: open it as root; in a user "
+		    "namespace, map the user before the network namespace is made");
 	case ENOENT:
 		return spw_fail(queue, err, "/proc/net/netfilter/nfnetlink_queue is missing: mount /proc");
 	default:

@@ -41,6 +41,12 @@ static inline void good(const struct spw_queue *queue, int err)
 	exit(1);
 }
 
+/* Root of the machine, not of a user namespace, which has no other users. */
+static inline int real_root(void)
+{
+	return getuid() == 0 && !getenv("USER_NAMESPACE");
+}
+
 static inline void shell(const char *command)
 {
 	if (system(command) != 0) {
