@@ -93,4 +93,6 @@ class Queue:
 
 def name(number):
     """An errno's name; 0 is 'ok'."""
+    if number == errno.EOPNOTSUPP:  # on Linux the same number as ENOTSUP
+        return "EOPNOTSUPP"
     return "ok" if number == 0 else errno.errorcode.get(number, os.strerror(number))
