@@ -11,9 +11,9 @@
 
 #define BATCH_MAX    1024
 /* 64 KiB of payload and 4 KiB for the attributes before it. */
-#define BUFFER_BYTES (68u * 1024)
+#define BUFFER_BYTES ((size_t)68 * 1024)
 /* Buffers that all began at the same place of a page would push each other out of the processor's cache. */
-#define STRIDE       (BUFFER_BYTES + 5 * 64)
+#define STRIDE       (BUFFER_BYTES + 320)
 
 struct spw_batch {
 	unsigned size;

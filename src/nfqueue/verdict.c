@@ -8,7 +8,7 @@
 
 #include "internal.h"
 
-#define LEAST_BYTES   (128u * 1024)
+#define LEAST_BYTES   ((size_t)128 * 1024)
 #define PAYLOAD_MAX   65531u
 #define CODE_MASK     0xffu
 #define QUEUE_SHIFT   16
