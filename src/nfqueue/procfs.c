@@ -10,7 +10,7 @@
 
 #include "internal.h"
 
-/* One read() of /proc returns at most a page, and whole lines. */
+/* One read() of /proc returns at most a page. */
 #define PAGE         4096
 /* A queue number has five columns, also where it is shorter: so a line that was cut in front shows. */
 #define NUMBER_WIDTH 5
@@ -51,21 +51,20 @@ static bool parse_row(const char *line, const char *end, uint32_t column[COLUMNS
 	return at == end;
 }
 
-/* Goes through the lines of one page. 1: ended by the function; 0: all seen; -EAGAIN: a line that is none. */
-static int walk_page(const char *page, size_t len, row_fn row, void *arg)
+/* Goes through the lines of one page, the last of them whole. 1: ended by the function; 0: all seen; -EAGAIN: a line
+ * that is none. */
+static int walk_page(const char *page, const char *end, row_fn row, void *arg)
 {
-	const char *line = page;
-	const char *const end = page + len;
+	const char *newline;
 
-	while (line < end) {
-		const char *newline = memchr(line, '\n', (size_t)(end - line));
+	for (const char *line = page; line < end; line = newline + 1) {
 		uint32_t column[COLUMNS];
 
-		if (!newline || !parse_row(line, newline, column))
+		newline = memchr(line, '\n', (size_t)(end - line));
+		if (!parse_row(line, newline, column))
 			return -EAGAIN;
 		if (row(arg, column))
 			return 1;
-		line = newline + 1;
 	}
 	return 0;
 }
@@ -78,16 +77,20 @@ static int walk(int proc_fd, row_fn row, void *arg, unsigned *pages)
 
 	for (*pages = 0;; ++*pages) {
 		const ssize_t len = pread(proc_fd, page, sizeof(page), offset);
+		const char *last;
 		int err;
 
 		if (len < 0)
 			return -errno;
 		if (len == 0)
 			return 0;
-		err = walk_page(page, (size_t)len, row, arg);
+		last = memrchr(page, '\n', (size_t)len);
+		if (!last)
+			return -EAGAIN;
+		err = walk_page(page, last + 1, row, arg);
 		if (err)
 			return err;
-		offset += len;
+		offset += last + 1 - page;
 	}
 }
 
