@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* An inspector: drops UDP to port 9999 (IPv4), lets everything else pass. Touches nothing but the packet that it is shown. */
+/* An inspector: drops UDP to port 9999 (IPv4), lets everything else pass. Touches nothing but the packet that it is
+ * shown. */
 #include <spillway/inspector.h>
 
 static void inspect(void *self, const struct spw_packet *p, struct spw_verdict *v)

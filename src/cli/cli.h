@@ -17,7 +17,7 @@ int lab_verb(int argc, char **argv);
 /* Parsers: true where all of text is a value of this form. */
 bool parse_number(const char *text, uint64_t max, uint64_t *value);
 bool parse_range(const char *text, uint16_t *first, uint16_t *last); /* N or N-M */
-bool parse_duration(const char *text, uint64_t *ns);		     /* 20ms: a unit of ns us ms s is needed */
+bool parse_duration(const char *text, uint64_t *ns);                 /* 20ms: a unit of ns us ms s is needed */
 bool parse_switch(const char *text, const char *yes, const char *no, bool *value);
 
 /* Says what is wrong with the command line, and returns the exit status for it. */

@@ -25,8 +25,10 @@ struct client_options {
 static int parse_options(int argc, char **argv, struct client_options *o)
 {
 	static const struct option options[] = {
-	    {"control", required_argument, NULL, OPT_CONTROL}, {"queue", required_argument, NULL, OPT_QUEUE},
-	    {"json", no_argument, NULL, OPT_JSON},	       {"help", no_argument, NULL, OPT_HELP},
+	    {"control", required_argument, NULL, OPT_CONTROL},
+	    {"queue", required_argument, NULL, OPT_QUEUE},
+	    {"json", no_argument, NULL, OPT_JSON},
+	    {"help", no_argument, NULL, OPT_HELP},
 	    {NULL, 0, NULL, 0},
 	};
 	int opt;
@@ -98,7 +100,8 @@ static json_t *set_request(char **words, int count, uint64_t queue)
 		return r;
 	}
 	json_decref(r);
-	usage_error("set: %s: not understood; say fail-open on, fail-open off, or length N", count ? words[0] : "nothing");
+	usage_error("set: %s: not understood; say fail-open on, fail-open off, or length N",
+		    count ? words[0] : "nothing");
 	return NULL;
 }
 
@@ -117,7 +120,8 @@ int set_verb(int argc, char **argv)
 		return 0;
 	}
 	if (!o.queue || !parse_number(o.queue, 65535, &queue))
-		return usage_error("set: --queue %s: name one queue by its number, 0 to 65535", o.queue ? o.queue : "missing");
+		return usage_error("set: --queue %s: name one queue by its number, 0 to 65535",
+				   o.queue ? o.queue : "missing");
 	request = set_request(argv + optind, argc - optind, queue);
 	if (!request)
 		return EXIT_USAGE;

@@ -32,7 +32,8 @@ int lab_verb(int argc, char **argv)
 	if (len < 0)
 		return usage_error("lab: /proc/self/exe: %s; mount /proc", strerror(errno));
 	if (argc > 1 && !strcmp(argv[1], "--help")) {
-		printf("spillway lab NAME [--json FILE] [--chart FILE] [--quick] [more: spillway lab NAME --help]\nExperiments: seed\n");
+		printf("spillway lab NAME [--json FILE] [--chart FILE] [--quick] [more: spillway lab NAME "
+		       "--help]\nExperiments: seed\n");
 		return 0;
 	}
 	if (argc < 2 || argv[1][0] == '-' || strchr(argv[1], '/'))

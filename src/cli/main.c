@@ -23,11 +23,13 @@ static const struct {
 
 static int help(void)
 {
-	printf("Spillway %s: inline packet inspection that never becomes the outage.\n\nspillway VERB [options]\n\n", SPW_VERSION);
+	printf("Spillway %s: inline packet inspection that never becomes the outage.\n\nspillway VERB [options]\n\n",
+	       SPW_VERSION);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
 		printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
-	printf("\nspillway VERB --help tells its options. Exit status: 0 done; 1 failed; 2 wrong usage; 3 no permission;\n"
-	       "4 the kernel lacks something; 5 the queue or the control socket is somebody else's.\n");
+	printf(
+	    "\nspillway VERB --help tells its options. Exit status: 0 done; 1 failed; 2 wrong usage; 3 no permission;\n"
+	    "4 the kernel lacks something; 5 the queue or the control socket is somebody else's.\n");
 	return 0;
 }
 

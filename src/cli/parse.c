@@ -59,7 +59,7 @@ bool parse_duration(const char *text, uint64_t *ns)
 	const char *end = digits(text, 1000000000000u, &n);
 
 	for (size_t i = 0; end && i < sizeof(units) / sizeof(*units); i++) {
-		if (strcmp(end, units[i].name))
+		if (strcmp(end, units[i].name) != 0)
 			continue;
 		*ns = n * units[i].ns;
 		return n <= UINT64_C(86400000000000) / units[i].ns; /* a day */

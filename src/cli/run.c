@@ -55,12 +55,18 @@ enum {
 };
 
 static const struct option options[] = {
-    {"queue", required_argument, NULL, OPT_QUEUE},	 {"length", required_argument, NULL, OPT_LENGTH},
-    {"fail", required_argument, NULL, OPT_FAIL},	 {"gso", required_argument, NULL, OPT_GSO},
-    {"inspect", required_argument, NULL, OPT_INSPECT},	 {"switch", required_argument, NULL, OPT_SWITCH},
-    {"control", required_argument, NULL, OPT_CONTROL},	 {"deadline", required_argument, NULL, OPT_DEADLINE},
-    {"breaker", required_argument, NULL, OPT_BREAKER},	 {"hung", required_argument, NULL, OPT_HUNG},
-    {"help", no_argument, NULL, OPT_HELP},		 {NULL, 0, NULL, 0},
+    {"queue", required_argument, NULL, OPT_QUEUE},
+    {"length", required_argument, NULL, OPT_LENGTH},
+    {"fail", required_argument, NULL, OPT_FAIL},
+    {"gso", required_argument, NULL, OPT_GSO},
+    {"inspect", required_argument, NULL, OPT_INSPECT},
+    {"switch", required_argument, NULL, OPT_SWITCH},
+    {"control", required_argument, NULL, OPT_CONTROL},
+    {"deadline", required_argument, NULL, OPT_DEADLINE},
+    {"breaker", required_argument, NULL, OPT_BREAKER},
+    {"hung", required_argument, NULL, OPT_HUNG},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
 };
 
 static void print_help(void)
@@ -90,7 +96,8 @@ static int parse_inspect(struct run_options *o, const char *text)
 		return 0;
 	if (!strncmp(text, "delay=", 6)) {
 		if (!parse_duration(text + 6, &ns))
-			return usage_error("run: --inspect %s: not a duration; write it with a unit, like delay=50ms", text);
+			return usage_error("run: --inspect %s: not a duration; write it with a unit, like delay=50ms",
+					   text);
 		snprintf(o->inspect, sizeof(o->inspect), "delay=%llu", (unsigned long long)ns);
 		o->keeper.inspect = o->inspect;
 		return 0;
@@ -139,7 +146,9 @@ static int parse_option(struct run_options *o, int opt, const char *value)
 			   ? 0
 			   : usage_error("run: --fail %s: say open or closed", value);
 	case OPT_GSO:
-		return parse_switch(value, "on", "off", &o->keeper.gso) ? 0 : usage_error("run: --gso %s: say on or off", value);
+		return parse_switch(value, "on", "off", &o->keeper.gso)
+			   ? 0
+			   : usage_error("run: --gso %s: say on or off", value);
 	case OPT_INSPECT:
 		return parse_inspect(o, value);
 	case OPT_SWITCH:
@@ -147,7 +156,8 @@ static int parse_option(struct run_options *o, int opt, const char *value)
 		return 0;
 	case OPT_CONTROL:
 		if (snprintf(o->control, sizeof(o->control), "%s", value) >= 108)
-			return usage_error("run: --control: the path is too long; a unix socket's is 107 bytes at most");
+			return usage_error(
+			    "run: --control: the path is too long; a unix socket's is 107 bytes at most");
 		return 0;
 	case OPT_DEADLINE:
 		return off_only("deadline", value);
@@ -172,7 +182,8 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	optind = 0;
 	while (!status && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == '?')
-			return usage_error("run: %s: unknown, or its value is missing; spillway run --help", argv[optind - 1]);
+			return usage_error("run: %s: unknown, or its value is missing; spillway run --help",
+					   argv[optind - 1]);
 		status = parse_option(o, opt, optarg);
 	}
 	if (status || o->help)
@@ -192,7 +203,8 @@ static void apply_switch(struct run *r)
 		if (keeper_set(&r->keeper, (uint16_t)q, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
 			fprintf(stderr, "spillway: queue %u: switching: %s\n", q, r->keeper.error);
 		else
-			fprintf(stderr, "spillway: queue %u: fail-open %s (%s)\n", q, r->sw.value ? "on" : "off", r->sw.path);
+			fprintf(stderr, "spillway: queue %u: fail-open %s (%s)\n", q, r->sw.value ? "on" : "off",
+				r->sw.path);
 	}
 }
 
@@ -218,7 +230,9 @@ static int open_control(struct run *r, const char *path)
 	if (!error)
 		return 0;
 	if (error == -EADDRINUSE)
-		fprintf(stderr, "spillway: %s: another program has it; end that one, or choose a socket with --control\n", path);
+		fprintf(stderr,
+			"spillway: %s: another program has it; end that one, or choose a socket with --control\n",
+			path);
 	else
 		fprintf(stderr, "spillway: %s: %s; choose another place with --control\n", path, strerror(-error));
 	if (error == -EADDRINUSE)
@@ -256,7 +270,9 @@ static void say_running(const struct run *r)
 	const struct keeper_config *c = &r->keeper.config;
 
 	for (unsigned i = 0; i < r->keeper.lanes; i++)
-		fprintf(stderr, "spillway: queue %u: bound: fail-open %s, length %u, gso %s, socket buffer %lld KiB, inspector %s\n",
+		fprintf(stderr,
+			"spillway: queue %u: bound: fail-open %s, length %u, gso %s, socket buffer %lld KiB, inspector "
+			"%s\n",
 			c->first + i, c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off",
 			(long long)r->keeper.lane[i].buffer / 1024, c->inspect);
 	fprintf(stderr, "spillway: control socket %s\n", r->control.path);

@@ -59,11 +59,15 @@ static int exchange(int fd, const char *line, char *reply, size_t size)
 static int say(const char *path, int error)
 {
 	if (error == -ENOENT || error == -ECONNREFUSED)
-		fprintf(stderr, "spillway: %s: nobody answers there; start spillway run, or name its socket with --control\n", path);
+		fprintf(stderr,
+			"spillway: %s: nobody answers there; start spillway run, or name its socket with --control\n",
+			path);
 	else if (error == -EACCES || error == -EPERM || error == -ECONNRESET)
-		fprintf(stderr, "spillway: %s: %s; it is another user's, ask as that user or as root\n", path, strerror(-error));
+		fprintf(stderr, "spillway: %s: %s; it is another user's, ask as that user or as root\n", path,
+			strerror(-error));
 	else
-		fprintf(stderr, "spillway: %s: %s; is it the control socket of spillway run?\n", path, strerror(-error));
+		fprintf(stderr, "spillway: %s: %s; is it the control socket of spillway run?\n", path,
+			strerror(-error));
 	return error == -EACCES || error == -EPERM || error == -ECONNRESET ? EXIT_TAKEN : EXIT_FAILED;
 }
 

@@ -44,7 +44,8 @@ static char *changed(struct keeper *k, json_int_t queue, enum engine_op op, uint
 	if (error)
 		return request_error(error == -ENOENT ? 2 : 1, k->error);
 	if (op == ENGINE_SET_FAIL_OPEN)
-		fprintf(stderr, "spillway: queue %d: fail-open %s (control socket)\n", (int)queue, value ? "on" : "off");
+		fprintf(stderr, "spillway: queue %d: fail-open %s (control socket)\n", (int)queue,
+			value ? "on" : "off");
 	else
 		fprintf(stderr, "spillway: queue %d: length %u (control socket)\n", (int)queue, value);
 	return to_text(json_pack("{s:i, s:b}", "version", 1, "done", 1));
@@ -83,8 +84,9 @@ char *request_answer(const char *text, size_t len, struct keeper *k)
 	char sentence[256], *reply = NULL;
 
 	if (!json_is_object(request)) {
-		snprintf(sentence, sizeof(sentence), "control request: column %d: %s; send one JSON object and a newline",
-			 where.column, request ? "not an object" : where.text);
+		snprintf(sentence, sizeof(sentence),
+			 "control request: column %d: %s; send one JSON object and a newline", where.column,
+			 request ? "not an object" : where.text);
 		json_decref(request);
 		return request_error(2, sentence);
 	}

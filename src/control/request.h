@@ -9,7 +9,8 @@
 
 #include <stddef.h>
 
-/* Carries out a request of `len` bytes, which may be anything, on k. Returns the reply with a newline, to be freed; NULL: no memory. */
+/* Carries out a request of `len` bytes, which may be anything, on k. Returns the reply with a newline, to be freed;
+ * NULL: no memory. */
 char *request_answer(const char *text, size_t len, struct keeper *k);
 
 /* A reply that says what is wrong. `status` is what a command that gets it should exit with. */

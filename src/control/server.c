@@ -122,8 +122,8 @@ unsigned control_descriptors(const struct control *c, struct pollfd *p)
 	p[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
 	for (int i = 0; i < CONTROL_CLIENTS; i++)
 		if (c->client[i].fd >= 0)
-			p[n++] = (struct pollfd){.fd = c->client[i].fd,
-						 .events = c->client[i].reply ? POLLOUT : POLLIN};
+			p[n++] =
+			    (struct pollfd){.fd = c->client[i].fd, .events = c->client[i].reply ? POLLOUT : POLLIN};
 	return n;
 }
 
@@ -191,7 +191,8 @@ static void read_request(struct control_client *cl, struct keeper *k)
 	if (memchr(cl->request, '\n', cl->used) || n == 0)
 		set_reply(cl, request_answer(cl->request, cl->used, k));
 	else if (cl->used == sizeof(cl->request))
-		set_reply(cl, request_error(2, "control request: longer than 4096 bytes; send one JSON object and a newline"));
+		set_reply(cl, request_error(
+				  2, "control request: longer than 4096 bytes; send one JSON object and a newline"));
 }
 
 static void write_reply(struct control_client *cl)

@@ -9,11 +9,11 @@
 
 #include <poll.h>
 
-#define CONTROL_CLIENTS 16
+#define CONTROL_CLIENTS     16
 #define CONTROL_REQUEST_MAX 4096 /* bytes, newline included */
 
 struct control_client {
-	int fd;		   /* -1: free */
+	int fd;            /* -1: free */
 	uint64_t deadline; /* CLOCK_MONOTONIC, milliseconds */
 	size_t used, sent;
 	char request[CONTROL_REQUEST_MAX];

@@ -37,8 +37,8 @@ static json_t *by_reason(const uint64_t *column)
 static json_t *coverage(const struct lane_class *c)
 {
 	uint64_t decided = lane_seen(c) - lane_held(c) - lane_unreconciled(c);
-	json_t *packets = c->books.uncounted || !decided ? json_null()
-							 : json_real((double)lane_inspected(c) / (double)decided);
+	json_t *packets =
+	    c->books.uncounted || !decided ? json_null() : json_real((double)lane_inspected(c) / (double)decided);
 
 	return json_pack("{s:o, s:n}", "packets", packets, "flows");
 }
@@ -49,18 +49,18 @@ static json_t *queue_json(const struct keeper_lane *l)
 	json_t *q, *books;
 
 	keeper_read_class(l, &c);
-	q = json_pack("{s:i, s:s, s:s, s:o, s:n, s:b, s:I, s:b, s:n, s:I}", "queue", (int)l->page->queue, "class", "default",
-		      "state", lane_state_names[c.state], "since", rfc3339(&l->state_since), "reason", "fail_open",
-		      c.fail_open, "length", (json_int_t)c.length, "gso", c.gso, "deadline_us", "socket_buffer",
-		      (json_int_t)l->buffer);
-	books = json_pack("{s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o}, s:o}", "seen",
-			  number(lane_seen(&c)), "held", number(lane_held(&c)), "inspected", "accepted",
-			  number(c.books.accepted), "dropped", number(c.books.dropped), "modified",
-			  number(c.books.modified), "requeued", number(c.books.requeued), "trusted",
-			  number(c.books.trusted), "spilled", by_reason(c.books.spilled), "shut",
-			  by_reason(c.books.shut), "lost", number(c.books.lost), "unreconciled",
-			  number(lane_unreconciled(&c)), "late_answers", number(c.books.late_answers), "bytes", "inspected",
-			  number(c.books.bytes_inspected), "uncounted", c.books.uncounted ? json_null() : number(0));
+	q = json_pack("{s:i, s:s, s:s, s:o, s:n, s:b, s:I, s:b, s:n, s:I}", "queue", (int)l->page->queue, "class",
+		      "default", "state", lane_state_names[c.state], "since", rfc3339(&l->state_since), "reason",
+		      "fail_open", c.fail_open, "length", (json_int_t)c.length, "gso", c.gso, "deadline_us",
+		      "socket_buffer", (json_int_t)l->buffer);
+	books = json_pack(
+	    "{s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o}, s:o}", "seen",
+	    number(lane_seen(&c)), "held", number(lane_held(&c)), "inspected", "accepted", number(c.books.accepted),
+	    "dropped", number(c.books.dropped), "modified", number(c.books.modified), "requeued",
+	    number(c.books.requeued), "trusted", number(c.books.trusted), "spilled", by_reason(c.books.spilled), "shut",
+	    by_reason(c.books.shut), "lost", number(c.books.lost), "unreconciled", number(lane_unreconciled(&c)),
+	    "late_answers", number(c.books.late_answers), "bytes", "inspected", number(c.books.bytes_inspected),
+	    "uncounted", c.books.uncounted ? json_null() : number(0));
 	json_object_update(q, books);
 	json_decref(books);
 	json_object_set_new(q, "kernel",

@@ -13,7 +13,8 @@
 /* The whole status as JSON; the caller's reference. NULL: no memory. */
 json_t *status_json(const struct keeper *k);
 
-/* Prints a status (as status_json() makes it) as a table. Tolerates missing fields: it may come from another version. */
+/* Prints a status (as status_json() makes it) as a table. Tolerates missing fields: it may come from another version.
+ */
 void status_table(const json_t *status, FILE *out);
 
 #endif

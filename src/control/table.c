@@ -12,7 +12,8 @@ static json_int_t sum(const json_t *object)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)object, key, value) total += json_integer_value(value);
+	json_object_foreach ((json_t *)object, key, value)
+		total += json_integer_value(value);
 	return total;
 }
 
@@ -56,10 +57,12 @@ static void print_coverage(const json_t *q, FILE *out)
 	if (json_is_number(share))
 		fprintf(out, "    inspected %.2f %% of the packets decided\n", 100 * json_number_value(share));
 	if (json_is_null(json_object_get(q, "uncounted")))
-		fprintf(out, "    passed uncounted: unknown: the queue may have been full with fail-open on, which the kernel "
-			     "does not count;\n      a longer queue (spillway set --queue %" JSON_INTEGER_FORMAT
-			     " length N), or compare with the counter of the rule\n",
-			count(q, "queue"));
+		fprintf(
+		    out,
+		    "    passed uncounted: unknown: the queue may have been full with fail-open on, which the kernel "
+		    "does not count;\n      a longer queue (spillway set --queue %" JSON_INTEGER_FORMAT
+		    " length N), or compare with the counter of the rule\n",
+		    count(q, "queue"));
 }
 
 static void print_queue(const json_t *q, FILE *out)
@@ -91,16 +94,16 @@ void status_table(const json_t *status, FILE *out)
 	json_t *lane, *queue;
 
 	fprintf(out, "keeper %" JSON_INTEGER_FORMAT " since %s\n", count(keeper, "pid"), text(keeper, "since"));
-	json_array_foreach(json_object_get(status, "lanes"), i, lane) {
+	json_array_foreach (json_object_get(status, "lanes"), i, lane) {
 		fprintf(out, "lane %" JSON_INTEGER_FORMAT ": ", count(lane, "lane"));
 		print_process(lane, "engine", out);
 		fprintf(out, ", ");
 		print_process(lane, "inspector", out);
 		fprintf(out, "\n");
 	}
-	fprintf(out, "\n%5s  %-10s  %-9s  %6s  %10s  %6s  %10s  %9s  %9s  %5s  %12s\n", "QUEUE", "STATE", "FAIL-OPEN", "LENGTH",
-		"SEEN", "HELD", "INSPECTED", "SPILLED", "SHUT", "LOST", "UNRECONCILED");
-	json_array_foreach(json_object_get(status, "lanes"), i, lane)
-		json_array_foreach(json_object_get(lane, "queues"), j, queue)
+	fprintf(out, "\n%5s  %-10s  %-9s  %6s  %10s  %6s  %10s  %9s  %9s  %5s  %12s\n", "QUEUE", "STATE", "FAIL-OPEN",
+		"LENGTH", "SEEN", "HELD", "INSPECTED", "SPILLED", "SHUT", "LOST", "UNRECONCILED");
+	json_array_foreach (json_object_get(status, "lanes"), i, lane)
+		json_array_foreach (json_object_get(lane, "queues"), j, queue)
 			print_queue(queue, out);
 }

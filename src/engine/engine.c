@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The engine process: takes answers, lets the core check and book them, sends the verdicts, looks at the kernel's numbers.
- * Holds CAP_NET_ADMIN; reads no packet and no text, and never waits for the inspector.
+ * The engine process: takes answers, lets the core check and book them, sends the verdicts, looks at the kernel's
+ * numbers. Holds CAP_NET_ADMIN; reads no packet and no text, and never waits for the inspector.
  */
 #include "engine/engine.h"
 
@@ -15,10 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STEP_MS 5	   /* the clock: a look at the kernel at least this often */
-#define LOOK_NS 1000000u   /* and at most this often while answers come */
-#define ANSWERS_A_STEP 256 /* bounds the work between two looks */
-#define LIST_BYTES (256u << 10)
+#define STEP_MS        5        /* the clock: a look at the kernel at least this often */
+#define LOOK_NS        1000000u /* and at most this often while answers come */
+#define ANSWERS_A_STEP 256      /* bounds the work between two looks */
+#define LIST_BYTES     (256u << 10)
 
 struct engine {
 	struct engine_page *page;
@@ -255,7 +255,8 @@ static bool serve_keeper(struct engine *e)
 	return leave;
 }
 
-/* Sleeps until there is an answer, a request or the next step of the clock. Returns true where the engine is to leave. */
+/* Sleeps until there is an answer, a request or the next step of the clock. Returns true where the engine is to leave.
+ */
 static bool rest(struct engine *e)
 {
 	struct pollfd p[2] = {{.fd = ENGINE_FD_KEEPER, .events = POLLIN}, {.fd = ENGINE_FD_BELL, .events = POLLIN}};

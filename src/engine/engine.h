@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The engine: the driver around the pure core. Alone sends verdicts, reads no packet. Here: what keeper and engine share.
+ * The engine: the driver around the pure core. Alone sends verdicts, reads no packet. Here: what keeper and engine
+ * share.
  */
 #ifndef SPW_ENGINE_ENGINE_H
 #define SPW_ENGINE_ENGINE_H
@@ -12,10 +13,10 @@
 /* Descriptors that an engine is born with. */
 enum engine_fd {
 	ENGINE_FD_SOCKET = 600, /* the queue's netlink socket */
-	ENGINE_FD_PROC,		/* /proc/net/netfilter/nfnetlink_queue */
-	ENGINE_FD_PAGE,		/* struct engine_page */
-	ENGINE_FD_ANSWERS,	/* struct channel_answers */
-	ENGINE_FD_STATE,	/* struct channel_state */
+	ENGINE_FD_PROC,         /* /proc/net/netfilter/nfnetlink_queue */
+	ENGINE_FD_PAGE,         /* struct engine_page */
+	ENGINE_FD_ANSWERS,      /* struct channel_answers */
+	ENGINE_FD_STATE,        /* struct channel_state */
 	ENGINE_FD_BELL,
 	ENGINE_FD_KEEPER, /* SOCK_SEQPACKET: requests come, replies go */
 	ENGINE_FD_LEASE,  /* write end; only held: the inspector leaves when nobody holds it any more */
@@ -59,8 +60,9 @@ int engine_main(void);
 int engine_look(struct spw_queue *queue, struct lane_sample *sample);
 
 /*
- * Stopping without loss: lets the kernel take no more packets (by policy: pass or drop them), settles all that is held by policy,
- * books it for `reason`, and gives the queue's number back. Returns 0, or a negative errno where the kernel still holds something.
+ * Stopping without loss: lets the kernel take no more packets (by policy: pass or drop them), settles all that is held
+ * by policy, books it for `reason`, and gives the queue's number back. Returns 0, or a negative errno where the kernel
+ * still holds something.
  */
 int engine_settle(struct spw_queue *queue, struct lane_class *c, enum lane_reason reason);
 

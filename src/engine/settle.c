@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Looking at the kernel's numbers, and letting go of everything that is held. Used by the engine, and by the keeper where the
- * engine is dead. Reads no packet.
+ * Looking at the kernel's numbers, and letting go of everything that is held. Used by the engine, and by the keeper
+ * where the engine is dead. Reads no packet.
  */
 #include "engine/engine.h"
 
 #include <errno.h>
 #include <time.h>
 
-#define ROUNDS 1000 /* of a millisecond each: held packets leave inside the verdict call, so one round nearly always does */
+#define ROUNDS                                                                                                         \
+	1000 /* of a millisecond each: held packets leave inside the verdict call, so one round nearly always does */
 
 int engine_look(struct spw_queue *queue, struct lane_sample *sample)
 {
@@ -69,7 +70,8 @@ int engine_settle(struct spw_queue *queue, struct lane_class *c, enum lane_reaso
 		lane_settle(c, &now, reason);
 		error = until_empty(queue, list, now, c->fail_open);
 	}
-	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where nobody is bound. */
+	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where
+	 * nobody is bound. */
 	if (!error)
 		error = spw_queue_unbind(queue);
 	spw_verdicts_free(list);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The inspector's pen: writes answers into its page, joining runs of plain accepts and drops into one. Sends no verdict.
+ * The inspector's pen: writes answers into its page, joining runs of plain accepts and drops into one. Sends no
+ * verdict.
  */
 #ifndef SPW_INSPECT_ANSWER_H
 #define SPW_INSPECT_ANSWER_H
@@ -15,8 +16,8 @@ struct answerer {
 	struct channel_answers *out;
 	const struct channel_state *state;
 	int bell;
-	uint64_t produced;			    /* answers published */
-	struct channel_answer run;		    /* not yet published; count 0: none */
+	uint64_t produced;                          /* answers published */
+	struct channel_answer run;                  /* not yet published; count 0: none */
 	uint64_t payload_used_at[CHANNEL_PAYLOADS]; /* number of the answer after which a slot is free again */
 	unsigned next_payload;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * main() for an inspector that is a program: libspillway_main. Under `spillway run` it inspects; started by hand it starts
- * `spillway run` with itself as the inspector, so that it is protected in the same way.
+ * main() for an inspector that is a program: libspillway_main. Under `spillway run` it inspects; started by hand it
+ * starts `spillway run` with itself as the inspector, so that it is protected in the same way.
  */
 #include "lane/channel.h"
 

@@ -6,8 +6,8 @@
 #define SPW_INSPECT_ROLE_H
 
 /*
- * The inspector process of `spillway run`, already without privileges. `what`: "accept", "drop", "delay=NANOSECONDS", or the file of a
- * plug-in. Returns an exit status; what fails is told on stderr.
+ * The inspector process of `spillway run`, already without privileges. `what`: "accept", "drop", "delay=NANOSECONDS",
+ * or the file of a plug-in. Returns an exit status; what fails is told on stderr.
  */
 int inspector_main(const char *what);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An inspector's life: attach to the lane that `spillway run` prepared, read packets from the kernel, call the user's code, answer.
- * Runs without any privilege; reads packets, and never sends a verdict.
+ * An inspector's life: attach to the lane that `spillway run` prepared, read packets from the kernel, call the user's
+ * code, answer. Runs without any privilege; reads packets, and never sends a verdict.
  */
 #include "inspect/answer.h"
 
@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH 256
-#define PUBLISH_NS 100000 /* a slow inspector's answers leave at least this often */
-#define COALESCE_NS 50000 /* under load, a short nap triples the size of the batches */
-#define COALESCE_FROM 2	  /* messages in the last batch that count as load */
+#define BATCH         256
+#define PUBLISH_NS    100000 /* a slow inspector's answers leave at least this often */
+#define COALESCE_NS   50000  /* under load, a short nap triples the size of the batches */
+#define COALESCE_FROM 2      /* messages in the last batch that count as load */
 
 struct attachment {
 	struct channel_answers *answers;

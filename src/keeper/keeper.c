@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define BUFFER_BYTES (32u << 20)
-#define REPLY_MS 5000 /* an engine answers in microseconds; settling 60,000 held packets takes a tenth of a second */
+#define REPLY_MS     5000 /* an engine answers in microseconds; settling 60,000 held packets takes a tenth of a second */
 
 __attribute__((format(printf, 3, 4))) static int fail(struct keeper *k, int status, const char *format, ...)
 {
@@ -157,12 +157,9 @@ static int start_inspector(struct keeper *k, struct keeper_lane *l)
 	char *builtin[] = {"spillway", "_inspector", queue, what, NULL};
 	char *program[] = {(char *)c->inspect, NULL};
 	struct spawn_fd fds[] = {
-	    {spw_queue_fd(l->queue), INSPECTOR_FD_SOCKET},
-	    {l->answers_fd, INSPECTOR_FD_ANSWERS},
-	    {l->state_ro_fd, INSPECTOR_FD_STATE},
-	    {l->bell, INSPECTOR_FD_BELL},
-	    {l->lease_read, INSPECTOR_FD_LEASE},
-	    {k->plugin, INSPECTOR_FD_PLUGIN},
+	    {spw_queue_fd(l->queue), INSPECTOR_FD_SOCKET}, {l->answers_fd, INSPECTOR_FD_ANSWERS},
+	    {l->state_ro_fd, INSPECTOR_FD_STATE},          {l->bell, INSPECTOR_FD_BELL},
+	    {l->lease_read, INSPECTOR_FD_LEASE},           {k->plugin, INSPECTOR_FD_PLUGIN},
 	};
 	struct spawn s = {.role = SPAWN_INSPECTOR, .exe = k->exe, .env = env, .fds = fds, .argv = builtin};
 
@@ -188,9 +185,16 @@ static int start_lane(struct keeper *k, uint16_t number)
 	struct keeper_lane *l = &k->lane[k->lanes++];
 	int status, error;
 
-	*l = (struct keeper_lane){.page_fd = -1, .answers_fd = -1, .state_fd = -1, .state_ro_fd = -1, .bell = -1,
-				  .engine_socket = -1, .lease_read = -1, .lease_write = -1,
-				  .engine.pidfd = -1, .inspector.pidfd = -1};
+	*l = (struct keeper_lane){.page_fd = -1,
+				  .answers_fd = -1,
+				  .state_fd = -1,
+				  .state_ro_fd = -1,
+				  .bell = -1,
+				  .engine_socket = -1,
+				  .lease_read = -1,
+				  .lease_write = -1,
+				  .engine.pidfd = -1,
+				  .inspector.pidfd = -1};
 	status = make_pages(k, l);
 	if (!status)
 		status = bind_queue(k, l, number);
@@ -200,8 +204,9 @@ static int start_lane(struct keeper *k, uint16_t number)
 	if (!error)
 		error = start_inspector(k, l);
 	if (error)
-		return fail(k, EXIT_FAILED, "queue %u: starting its processes: %s; raise the limit on processes or memory",
-			    number, strerror(-error));
+		return fail(k, EXIT_FAILED,
+			    "queue %u: starting its processes: %s; raise the limit on processes or memory", number,
+			    strerror(-error));
 	return EXIT_DONE;
 }
 
@@ -217,7 +222,8 @@ static int open_program(struct keeper *k)
 		return 0;
 	k->plugin = open(c->inspect, (c->kind == INSPECT_EXEC ? O_PATH : O_RDONLY) | O_CLOEXEC);
 	if (k->plugin < 0)
-		return fail(k, EXIT_USAGE, "--inspect: %s: %s; name an inspector that exists", c->inspect, strerror(errno));
+		return fail(k, EXIT_USAGE, "--inspect: %s: %s; name an inspector that exists", c->inspect,
+			    strerror(errno));
 	return 0;
 }
 
@@ -250,18 +256,20 @@ static void say_ended(struct keeper *k, const struct keeper_lane *l, const char 
 	char how[64];
 
 	if (WIFSIGNALED(status))
-		snprintf(how, sizeof(how), "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		snprintf(how, sizeof(how), "was killed by signal %d (%s)", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
 	else
 		snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
-	fail(k, EXIT_FAILED, "queue %u: the %s %s; what was held is %s, start spillway run again", l->page->queue, who, how,
-	     policy);
+	fail(k, EXIT_FAILED, "queue %u: the %s %s; what was held is %s, start spillway run again", l->page->queue, who,
+	     how, policy);
 }
 
 static bool engine_said_lie(struct keeper *k, struct keeper_lane *l)
 {
 	struct engine_reply r;
 
-	if (l->engine.pid <= 0 || recv(l->engine_socket, &r, sizeof(r), MSG_DONTWAIT) != sizeof(r) || r.op != ENGINE_LIED)
+	if (l->engine.pid <= 0 || recv(l->engine_socket, &r, sizeof(r), MSG_DONTWAIT) != sizeof(r) ||
+	    r.op != ENGINE_LIED)
 		return false;
 	r.text[sizeof(r.text) - 1] = '\0';
 	fail(k, EXIT_FAILED, "queue %u: the inspector's answer does not hold: %s; it is ended, mend it and start again",
@@ -309,7 +317,8 @@ int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t val
 	int error;
 
 	if (queue < k->config.first || queue > k->config.last) {
-		fail(k, 0, "queue %u: not one of this command's; it has %u to %u", queue, k->config.first, k->config.last);
+		fail(k, 0, "queue %u: not one of this command's; it has %u to %u", queue, k->config.first,
+		     k->config.last);
 		return -ENOENT;
 	}
 	error = ask(&k->lane[queue - k->config.first], op, value, &r);
@@ -357,7 +366,8 @@ static void log_books(const struct keeper_lane *l)
 		shut += c->books.shut[i];
 	}
 	fprintf(stderr,
-		"spillway: queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu unreconciled%s\n",
+		"spillway: queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
+		"unreconciled%s\n",
 		l->page->queue, (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
 		(unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
 		(unsigned long long)lane_unreconciled(c), c->books.uncounted ? "; more may have passed uncounted" : "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The keeper: holds every descriptor and page, starts a lane's engine and inspector, notices their end. Parses no packet.
+ * The keeper: holds every descriptor and page, starts a lane's engine and inspector, notices their end. Parses no
+ * packet.
  */
 #ifndef SPW_KEEPER_KEEPER_H
 #define SPW_KEEPER_KEEPER_H
@@ -14,7 +15,7 @@
 #include <time.h>
 
 #define KEEPER_LANES 32u /* at most: 13 descriptors each stay below the numbers that children are given */
-#define KEEPER_TEXT 512
+#define KEEPER_TEXT  512
 
 enum keeper_inspector { INSPECT_BUILTIN, INSPECT_PLUGIN, INSPECT_EXEC };
 
@@ -39,7 +40,7 @@ struct keeper_lane {
 	struct channel_answers *answers; /* looked at for `ready` alone */
 	int page_fd, answers_fd, state_fd, state_ro_fd, bell, engine_socket, lease_read, lease_write;
 	struct keeper_process engine, inspector;
-	int64_t buffer; /* bytes of socket buffer got */
+	int64_t buffer;                        /* bytes of socket buffer got */
 	struct timespec bound_at, state_since; /* CLOCK_REALTIME, for people */
 	bool settled;
 };
@@ -65,7 +66,8 @@ int keeper_start(struct keeper *k, const struct keeper_config *config);
 /* True (and k->error) where an engine or inspector has ended or lied: the lane can't go on. Never waits. */
 bool keeper_failed(struct keeper *k);
 
-/* Settles by policy all that is held (reason of the lane that failed: down), lets go of the queues, ends the children. */
+/* Settles by policy all that is held (reason of the lane that failed: down), lets go of the queues, ends the children.
+ */
 void keeper_stop(struct keeper *k);
 
 /* Asks the lane's engine for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */

@@ -25,10 +25,10 @@ enum spawn_role { SPAWN_ENGINE, SPAWN_INSPECTOR };
 
 struct spawn {
 	enum spawn_role role;
-	int exe;		   /* what to execute, open with O_PATH */
-	const char *path;	   /* its name, for a script, whose interpreter opens it anew */
+	int exe;          /* what to execute, open with O_PATH */
+	const char *path; /* its name, for a script, whose interpreter opens it anew */
 	char *const *argv;
-	const char *env;	   /* one more NAME=VALUE, or NULL */
+	const char *env;            /* one more NAME=VALUE, or NULL */
 	const struct spawn_fd *fds; /* all that it gets beside 0, 1 and 2 */
 	unsigned fd_count;
 };

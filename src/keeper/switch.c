@@ -2,8 +2,8 @@
 /*
  * The switch file: see switch.h. Reads one file and its directory's events; changes nothing.
  *
- * A file is taken at its word when its writer has finished: closed it, moved it into place, or ended the line. What stands there
- * without any of these is taken after a moment of quiet.
+ * A file is taken at its word when its writer has finished: closed it, moved it into place, or ended the line. What
+ * stands there without any of these is taken after a moment of quiet.
  */
 #include "keeper/switch.h"
 
@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SETTLE_MS 10
+#define SETTLE_MS   10
 #define FILE_EVENTS (IN_MODIFY | IN_CLOSE_WRITE)
-#define DIR_EVENTS (FILE_EVENTS | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+#define DIR_EVENTS  (FILE_EVENTS | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
 static uint64_t now_ms(void)
 {
@@ -78,7 +78,8 @@ static bool look_at_file(struct switch_file *s, bool finished)
 	if (!finished)
 		s->settle_at = now_ms() + SETTLE_MS;
 	else if (r == SWITCH_EMPTY || r == SWITCH_NONSENSE)
-		fprintf(stderr, "spillway: %s: holds neither 0 nor 1; fail-open stays as it is, write 0 or 1 into it\n", s->path);
+		fprintf(stderr, "spillway: %s: holds neither 0 nor 1; fail-open stays as it is, write 0 or 1 into it\n",
+			s->path);
 	return false;
 }
 
@@ -94,7 +95,7 @@ int switch_open(struct switch_file *s, const char *path)
 	memcpy(dir, path, len);
 	dir[len] = '\0';
 	if (!len)
-		strcpy(dir, slash ? "/" : ".");
+		snprintf(dir, sizeof(dir), "%s", slash ? "/" : ".");
 	s->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (s->inotify < 0)
 		return -errno;
@@ -131,8 +132,10 @@ bool switch_look(struct switch_file *s)
 		for (char *p = buf; p < buf + n; p += sizeof(*e) + e->len) {
 			e = (const struct inotify_event *)p;
 			if (e->wd == s->dir_watch && (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF)))
-				fprintf(stderr, "spillway: %s: its directory is gone; fail-open stays as it is, use spillway set\n",
-					s->path);
+				fprintf(
+				    stderr,
+				    "spillway: %s: its directory is gone; fail-open stays as it is, use spillway set\n",
+				    s->path);
 			if (!concerns_us(s, e))
 				continue;
 			look = true;

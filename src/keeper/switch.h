@@ -13,7 +13,7 @@ struct switch_file {
 	const char *name; /* its last component */
 	int inotify;
 	int dir_watch;
-	int value;	    /* 0, 1, or -1: not known yet */
+	int value;          /* 0, 1, or -1: not known yet */
 	uint64_t settle_at; /* CLOCK_MONOTONIC ms: look again then, for a writer that keeps the file open; 0: no need */
 };
 
@@ -22,7 +22,8 @@ enum switch_reading { SWITCH_OFF, SWITCH_ON, SWITCH_EMPTY, SWITCH_ABSENT, SWITCH
 /* What the `len` bytes of a switch file mean. UNFINISHED: a 0 or 1 without a newline, to which more may come. */
 enum switch_reading switch_parse(const char *text, long len);
 
-/* Watches path's directory and the file, and reads it. The string must live on. 0 or a negative errno (of watching, not of the file). */
+/* Watches path's directory and the file, and reads it. The string must live on. 0 or a negative errno (of watching, not
+ * of the file). */
 int switch_open(struct switch_file *s, const char *path);
 void switch_close(struct switch_file *s);
 

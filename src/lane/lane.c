@@ -2,10 +2,11 @@
 /*
  * The pure core: see lane.h. Works on its arguments alone.
  *
- * The kernel numbers packets 1, 2, 3 …; an id whose message did not fit into the socket is used up and never held. The inspector
- * reads messages in the order of the ids, so an answer "up to `last`, of which `count` were read" accounts for every id of its range: read, or gap.
- * What the kernel holds is never more than the ids after the last answered one; what is fewer is a gap that nobody has
- * come across yet, or packets that the kernel threw away. The socket's drop count tells the two apart.
+ * The kernel numbers packets 1, 2, 3 …; an id whose message did not fit into the socket is used up and never held. The
+ * inspector reads messages in the order of the ids, so an answer "up to `last`, of which `count` were read" accounts
+ * for every id of its range: read, or gap. What the kernel holds is never more than the ids after the last answered
+ * one; what is fewer is a gap that nobody has come across yet, or packets that the kernel threw away. The socket's drop
+ * count tells the two apart.
  */
 #include "lane/lane.h"
 
@@ -90,7 +91,8 @@ uint64_t lane_inspected(const struct lane_class *c)
 	return c->books.accepted + c->books.dropped + c->books.modified + c->books.requeued;
 }
 
-/* With everything answered, the kernel's own count of drops says which gaps were shut: put right what a switch blurred. */
+/* With everything answered, the kernel's own count of drops says which gaps were shut: put right what a switch blurred.
+ */
 static void reconcile_gaps(struct lane_class *c)
 {
 	if (unanswered(c) || c->user_dropped > c->gaps)
@@ -100,7 +102,8 @@ static void reconcile_gaps(struct lane_class *c)
 	c->gaps_shut = c->user_dropped;
 }
 
-/* Unexplained ids that stay so over several looks: gaps at the end of the line, or packets that the kernel threw away. */
+/* Unexplained ids that stay so over several looks: gaps at the end of the line, or packets that the kernel threw away.
+ */
 static void explain_missing(struct lane_class *c)
 {
 	uint64_t missing = lane_unreconciled(c);
@@ -127,7 +130,8 @@ static void explain_missing(struct lane_class *c)
 	}
 }
 
-/* Could the kernel's flag have acted on queue length, which leaves no trace? Between two looks, no more was ever held than this. */
+/* Could the kernel's flag have acted on queue length, which leaves no trace? Between two looks, no more was ever held
+ * than this. */
 static void watch_length(struct lane_class *c, uint64_t ids, uint64_t queue_dropped)
 {
 	bool may_be_full = c->held + (ids - c->ids) >= c->length;
@@ -213,7 +217,8 @@ static void book_verdict(struct lane_books *b, const struct channel_answer *a, u
 	b->bytes_inspected += a->bytes;
 }
 
-/* Of `count` answered packets, those that the kernel had thrown away before: they stand in the books as lost already. */
+/* Of `count` answered packets, those that the kernel had thrown away before: they stand in the books as lost already.
+ */
 static uint64_t take_flushed(struct lane_class *c, uint64_t last, uint64_t count)
 {
 	uint64_t gone = c->flushed < count ? c->flushed : count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pure core: what the ids mean, which answers hold, and the books. No system call, no clock, no allocation. Its state
- * is plain data that lies in a shared page, so that whoever comes after the engine can go on with it.
+ * The pure core: what the ids mean, which answers hold, and the books. No system call, no clock, no allocation. Its
+ * state is plain data that lies in a shared page, so that whoever comes after the engine can go on with it.
  */
 #ifndef SPW_LANE_LANE_H
 #define SPW_LANE_LANE_H
@@ -44,9 +44,9 @@ struct lane_books {
 	uint64_t spilled[REASONS];
 	uint64_t shut[REASONS];
 	uint64_t lost;
-	uint64_t late_answers;	  /* answers that came after the packet was settled */
+	uint64_t late_answers;    /* answers that came after the packet was settled */
 	uint64_t bytes_inspected; /* by the inspectors' word */
-	bool uncounted;		  /* packets may have passed where nobody counts */
+	bool uncounted;           /* packets may have passed where nobody counts */
 };
 
 /* One class: ids widened to 64 bits, where its verdicts stand, its policy and its books. */
@@ -55,11 +55,11 @@ struct lane_class {
 	uint32_t length;
 	enum lane_state state;
 
-	uint64_t ids;	      /* last id assigned, of the last sample */
+	uint64_t ids;         /* last id assigned, of the last sample */
 	uint64_t settled;     /* every id up to here is in the books */
 	uint64_t policy_upto; /* ids up to here were settled without an answer */
-	uint64_t held;	      /* of the last sample */
-	uint64_t gaps;	      /* ids booked as never held */
+	uint64_t held;        /* of the last sample */
+	uint64_t gaps;        /* ids booked as never held */
 	uint64_t gaps_shut;   /* of these, the ones booked as shut */
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
@@ -73,7 +73,8 @@ struct lane_class {
 	struct lane_books books;
 };
 
-/* What became of an answer. Everything but ANSWER_TAKEN and ANSWER_LATE is a lie: its sender is not to be trusted again. */
+/* What became of an answer. Everything but ANSWER_TAKEN and ANSWER_LATE is a lie: its sender is not to be trusted
+ * again. */
 enum lane_result {
 	ANSWER_TAKEN,
 	ANSWER_LATE,
@@ -94,8 +95,8 @@ void lane_class_init(struct lane_class *c, bool fail_open, bool gso, uint32_t le
 void lane_sample(struct lane_class *c, const struct lane_sample *now);
 
 /*
- * Checks one answer (the caller's own copy) and books it. ANSWER_TAKEN: the verdict is to be sent. ANSWER_NOT_ASSIGNED may merely mean
- * that the last sample is old: take a fresh one and ask again.
+ * Checks one answer (the caller's own copy) and books it. ANSWER_TAKEN: the verdict is to be sent. ANSWER_NOT_ASSIGNED
+ * may merely mean that the last sample is old: take a fresh one and ask again.
  */
 enum lane_result lane_answer(struct lane_class *c, const struct channel_answer *a);
 
@@ -103,8 +104,9 @@ enum lane_result lane_answer(struct lane_class *c, const struct channel_answer *
 void lane_switch(struct lane_class *c, const struct lane_sample *now, bool fail_open, uint32_t length);
 
 /*
- * The queue takes nothing more, and all it still held (the `held` of `before`) has been settled by policy for this reason. Books it; what stays
- * unexplained is a gap as far as the socket's drops explain it; the rest remains unreconciled.
+ * The queue takes nothing more, and all it still held (the `held` of `before`) has been settled by policy for this
+ * reason. Books it; what stays unexplained is a gap as far as the socket's drops explain it; the rest remains
+ * unreconciled.
  */
 void lane_settle(struct lane_class *c, const struct lane_sample *before, enum lane_reason reason);
 

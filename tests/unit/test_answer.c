@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The inspector's pen: runs join, payload slots are not written before the engine has taken them, impossible verdicts become drops.
+ * The inspector's pen: runs join, payload slots are not written before the engine has taken them, impossible verdicts
+ * become drops.
  */
 #include "unit.h"
 

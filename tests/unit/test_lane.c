@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pure core: ids, gaps, answers that hold and that don't, switching, losses, settling; the books' sum after every step.
+ * The pure core: ids, gaps, answers that hold and that don't, switching, losses, settling; the books' sum after every
+ * step.
  */
 #include "unit.h"
 
