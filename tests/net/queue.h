@@ -98,9 +98,11 @@ static inline unsigned udp_count(int fd)
 
 static inline struct spw_queue *open_queue(uint16_t number)
 {
-	struct spw_queue *queue;
+	struct spw_queue *queue = NULL;
+	const int err = spw_queue_open(&queue, number);
 
-	good(queue, spw_queue_open(&queue, number));
+	TRUE(queue);
+	good(queue, err);
 	return queue;
 }
 

@@ -100,15 +100,14 @@ static void owners(void)
 static void as_nobody(struct spw_queue *queue)
 {
 	const struct spw_queue_config config = config_of(queue);
-	struct spw_queue *adopted;
-	struct spw_queue *own;
+	struct spw_queue *adopted = NULL;
+	struct spw_queue *own = NULL;
 
 	EQUAL(setresuid(65534, 65534, 65534), 0);
 	EQUAL(spw_queue_open(&own, NUMBER + 1), -EPERM);
 	TRUE(strstr(spw_queue_error(own), "CAP_NET_ADMIN"));
 	spw_queue_close(own);
-	good(adopted,
-	     spw_queue_adopt(&adopted, NUMBER, dup(spw_queue_fd(queue)), dup(spw_queue_proc_fd(queue)), &config));
+	EQUAL(spw_queue_adopt(&adopted, NUMBER, dup(spw_queue_fd(queue)), dup(spw_queue_proc_fd(queue)), &config), 0);
 	EQUAL(spw_queue_set_flags(adopted, 1, 1), -EPERM);
 	EQUAL(spw_queue_taken(adopted), 0);
 	TRUE(strstr(spw_queue_error(adopted), "CAP_NET_ADMIN"));

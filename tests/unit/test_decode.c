@@ -203,13 +203,13 @@ static void test_lying_lengths(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(claim) / sizeof(claim[0]); i++) {
-		for (uint16_t type = 0; type <= NFQA_MAX + 2; type++) {
+		for (unsigned type = 0; type <= NFQA_MAX + 2; type++) {
 			const uint8_t data[16] = {0};
 			struct spw_packet p;
 
 			message_begin(&m, PACKET_TYPE, 0);
 			message_header(&m, 1);
-			message_lie(&m, type, claim[i], data, sizeof(data));
+			message_lie(&m, (uint16_t)type, claim[i], data, sizeof(data));
 			assert_int_equal(decode(m.data, m.len, &p), -EBADMSG);
 		}
 	}
