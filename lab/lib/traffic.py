@@ -3,12 +3,11 @@
 
 Every run has an end in time; what is late is ended by its process id.
 """
-import json
 import re
-import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 from .sandbox import LabError
@@ -17,22 +16,28 @@ PORT = 5201
 
 
 class Stream:
-    """TCP from a to b by iperf3, for `seconds`, measured where it arrives. start() and finish(), or run() for both."""
+    """TCP from a to b by iperf3, for `seconds`, measured where it arrives, every `interval` seconds. run() does it
+    all; start(), running() and finish() one by one, for whoever wants to do something in mid-stream."""
 
     def __init__(self, a, b, seconds, parallel=1, interval=0.1, port=PORT):
         self.a, self.b, self.seconds, self.parallel = a, b, seconds, parallel
         self.interval, self.port = interval, port
-        self.server = self.client = None
-        self.started = None  # time.monotonic() of the client's start
+        self.server = self.client = self.reader = None
+        self.begun = None  # time.monotonic() at second 0 of the stream, once it runs
+        self.points = []  # (seconds, Mbit/s)
+        self.first = threading.Event()
 
     def start(self):
-        self.server = self.b.start(["iperf3", "-s", "-1", "-J", "-B", self.b.v4, "-p", self.port, "-i", self.interval],
+        """Starts both ends; connecting may take seconds where every packet waits."""
+        self.server = self.b.start(["iperf3", "-s", "-1", "--forceflush", "-f", "k", "-B", self.b.v4,
+                                    "-p", self.port, "-i", self.interval],
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self._wait_listening()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.client = self.a.start(["iperf3", "-c", self.b.v4, "-p", self.port, "-t", self.seconds,
                                     "-P", self.parallel, "-i", 0],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.started = time.monotonic()
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return self
 
     def _wait_listening(self):
@@ -47,50 +52,53 @@ class Stream:
         self.stop()
         raise LabError("iperf3 does not listen")
 
-    def finish(self, patience=3.0):
-        """Waits for the end. A client that cannot say goodbye through a crawling queue is ended after `patience`
-        seconds more; what had arrived until then counts all the same."""
-        try:
-            self.client.wait(max(self.started + self.seconds + patience - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            pass
-        # The server prints what it measured at its end: of itself, or on SIGINT.
-        if self.client.returncode is None:
-            self.server.send_signal(signal.SIGINT)
-        try:
-            text = self.server.communicate(timeout=2)[0]
-        except subprocess.TimeoutExpired:
-            self.server.send_signal(signal.SIGINT)
-            text = self.server.communicate(timeout=5)[0]
+    def _read(self):
+        """Takes the intervals as they come; of several streams the sums."""
+        who = "SUM" if self.parallel > 1 else r" *\d+"
+        line_of = re.compile(rf"\[{who}\] +([\d.]+)-([\d.]+) +sec .* ([\d.]+) Kbits/sec *$")
+        for line in self.server.stdout:
+            found = line_of.match(line)
+            if found:
+                _, end, rate = map(float, found.groups())
+                if self.begun is None:
+                    self.begun = time.monotonic() - end
+                    self.first.set()
+                self.points.append((end, rate / 1000))
+
+    def running(self, timeout=20):
+        """Waits until the stream has begun."""
+        if not self.first.wait(timeout):
+            self.stop()
+            raise LabError(f"iperf3's stream did not begin in {timeout} s")
+        return self
+
+    def finish(self, patience=1.0):
+        """Waits for the end and returns self. Ends that cannot say goodbye through a crawling queue are stopped
+        `patience` seconds later: what arrived until then counts all the same."""
+        end = self.running().begun + self.seconds + patience
+        for process in (self.client, self.server):
+            try:
+                process.wait(max(end - time.monotonic(), 0.05))
+            except subprocess.TimeoutExpired:
+                break
         self.stop()
-        return Rates(json.loads(text), self.seconds)
+        return self
 
     def stop(self):
         for process in (self.client, self.server):
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
-            for pipe in (process and process.stdout, process and process.stderr):
-                if pipe:
-                    pipe.close()
+        if self.reader:
+            self.reader.join(5)
+        self.server.stdout.close()
 
-    def run(self, patience=3.0):
+    def run(self, patience=1.0):
         return self.start().finish(patience)
-
-
-class Rates:
-    """What iperf3's receiving side measured."""
-
-    def __init__(self, document, seconds):
-        sums = [interval["sum"] for interval in document.get("intervals", [])]
-        self.points = [(s["end"], s["bits_per_second"] / 1e6) for s in sums]  # (seconds, Mbit/s)
-        self.bytes = sum(s["bytes"] for s in sums if s["start"] < seconds)
-        self.seconds = seconds
-        self.error = document.get("error")
 
     def mbits(self):
         """Mean over the whole time asked for: silence counts as nothing received."""
-        return self.bytes * 8 / 1e6 / self.seconds
+        return sum(rate for end, rate in self.points if end <= self.seconds + 0.05) * self.interval / self.seconds
 
 
 class Datagrams:

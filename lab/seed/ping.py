@@ -9,9 +9,8 @@ def row(bench):
     count, interval, wait = (10, 0.2, 3) if bench.quick else (25, 0.2, 5)
     load = Stream(bench.a, bench.b, 60, parallel=4)
     with bench.interceptor(True) as interceptor, bench.rules(bench.queue_rule(), bench.queue_rule("icmp")):
-        load.start()
         try:
-            time.sleep(0.5)
+            load.start().running()
             _measure(bench, "on", ping(bench.a, bench.b, count, interval, wait))
             interceptor.switch(False)
             time.sleep(1)

@@ -83,11 +83,11 @@ def _switched(bench):
 
 def _switched_once(bench, phases):
     with bench.interceptor(True) as interceptor, bench.rules(bench.queue_rule()):
-        run = Stream(bench.a, bench.b, sum(seconds for _, seconds in phases)).start()
-        switches, due = [], run.started
+        run = Stream(bench.a, bench.b, sum(seconds for _, seconds in phases)).start().running()
+        switches, due = [], run.begun
         for on, seconds in phases:
             interceptor.switch(on)
-            switches.append((max(time.monotonic() - run.started, 0), on))
+            switches.append((max(time.monotonic() - run.begun, 0), on))
             due += seconds
             time.sleep(max(due - time.monotonic(), 0))
         return run.finish().points, switches
