@@ -151,20 +151,22 @@ static struct control_client *place(struct control *c)
 	return oldest;
 }
 
-static void accept_client(struct control *c)
+/* False: nobody is waiting. */
+static bool accept_client(struct control *c)
 {
 	int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct control_client *cl;
 
 	if (fd < 0)
-		return;
+		return false;
 	if (!may_ask(fd)) {
 		close(fd);
-		return;
+		return true;
 	}
 	cl = place(c);
 	cl->fd = fd;
 	cl->deadline = now_ms() + CLIENT_MS;
+	return true;
 }
 
 static void set_reply(struct control_client *cl, char *reply)
@@ -219,5 +221,6 @@ void control_serve(struct control *c, struct keeper *k)
 		if (cl->fd >= 0 && now > cl->deadline)
 			drop_client(cl);
 	}
-	accept_client(c);
+	for (int i = 0; i < CONTROL_CLIENTS && accept_client(c); i++)
+		;
 }
