@@ -136,7 +136,7 @@ static int serve(const struct spw_inspector *insp, void *self, const struct atta
 	__atomic_store_n(&at->answers->ready, 1, __ATOMIC_RELEASE);
 	answer_publish(&pen); /* rings: the engine sees that we are ready */
 	for (;;) {
-		if (n >= COALESCE_FROM)
+		if (n >= COALESCE_FROM && n < BATCH) /* a full batch has more behind it */
 			nap(COALESCE_NS);
 		n = spw_batch_receive(batch, at->socket, BATCH);
 		if (n > 0 && !inspect_batch(insp, self, &pen, at, batch, (unsigned)n))
