@@ -55,6 +55,7 @@ def _queued(bench, fail_open, seconds, gso_option):
     """One stream through the queue; (Mbit/s, share of the rule's packets that were inspected)."""
     with bench.interceptor(fail_open, gso=gso_option) as interceptor, bench.rules(bench.queue_rule()):
         rate = Stream(bench.a, bench.b, seconds).run().mbits()
+        interceptor.wait_held(0, timeout=2)
         came = bench.b.packets("filter", "NFQUEUE")
         inspected = sum(interceptor.queue()["inspected"].values())
     return rate, min(inspected / came, 1.0) if came else 1.0
