@@ -143,10 +143,11 @@ bench:
 	+@$(MAKE) --no-print-directory build bench-programs
 	@bench/run --spillway $(SPILLWAY) --programs $(BUILD)/bench --json $(BUILD)/bench.json
 
-$(BUILD)/pc/%.pc: packaging/%.pc.in
+# Always anew: PREFIX may be another one each time.
+$(BUILD)/pc/%.pc: packaging/%.pc.in FORCE
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
-.PHONY: $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
+FORCE:
 
 install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/spillway \
