@@ -6,7 +6,7 @@ from lib.traffic import Stream, ping
 
 
 def row(bench):
-    count, interval, wait = (10, 0.2, 3) if bench.quick else (25, 0.2, 5)
+    count, interval, wait = (10, 0.2, 1) if bench.quick else (25, 0.2, 5)
     load = Stream(bench.a, bench.b, 60, parallel=4)
     with bench.interceptor(True) as interceptor, bench.rules(bench.queue_rule(), bench.queue_rule("icmp")):
         try:

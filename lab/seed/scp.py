@@ -77,7 +77,7 @@ class Copy:
     def __init__(self, bench, server, interceptor, source, target):
         self.bench, self.server, self.interceptor = bench, server, interceptor
         self.source, self.target = source, target
-        self.seconds = {False: 2, True: 3} if bench.quick else {False: 4, True: 5}
+        self.seconds = {False: 1.5, True: 2} if bench.quick else {False: 4, True: 5}
         self.restarts = 0
         self.switched = 0  # phases entered while the file was not complete
         self.phases = []  # (on, [Mbit/s, one a second]) of the attempt that counted

@@ -12,7 +12,7 @@ SLAB_SLACK = 64 << 20
 
 
 def row(bench):
-    rounds, seconds = (2, 2) if bench.quick else (3, 4)
+    rounds, seconds = (2, 1) if bench.quick else (3, 4)
     memory, rates, held = [], [], []
     with bench.interceptor(True) as interceptor:
         pids = interceptor.pids()

@@ -21,7 +21,7 @@ def show_table(report):
         print("\n" + table(rows))
     if report.get("gso_fail_open_on"):
         print("With GSO, what is held are whole packets of up to 64 KiB: TCP stops sending before 16 of them wait, so\n"
-              "the queue is never full and fail-open, though on, never acts. Length is the wrong trigger.")
+              "the queue is hardly ever full and fail-open, though on, hardly ever acts. Length is the wrong trigger.")
 
 
 def show_all(report, seconds):

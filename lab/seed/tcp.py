@@ -20,7 +20,7 @@ def stream(bench):
 
 
 def gso(bench):
-    """The honest row: whole GSO packets wait, TCP stops sending before 16 of them do, and the flag never acts."""
+    """The honest row: whole GSO packets wait, TCP stops sending before 16 of them do, and the flag hardly ever acts."""
     shares = _alternate(bench, "gso", "on")
     report = bench.report
     report.figure("gso_share_inspected", "1", shares, "of the packets that came to the rule, fail-open on")
