@@ -27,6 +27,10 @@ else
 HARDEN := -Wl,-z,relro,-z,now
 endif
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,echo "  $(1)	$(2)")
+
 # `make deps`, `make help` and the like must work before anything is installed.
 BARE := deps deps-check help clean format
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
@@ -51,13 +55,13 @@ CORE_A := $(BUILD)/libcore.a
 SPILLWAY := $(BUILD)/spillway
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
-NETPLUG := $(patsubst tests/net/plugins/%.c,$(BUILD)/tests/net/plugins/%.so,$(wildcard tests/net/plugins/*.c))
 BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
 
 .PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check bench install format lint clean
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: deps-check
 	+@$(MAKE) --no-print-directory build
@@ -81,52 +85,57 @@ deps-check:
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
 
 $(LIB_A): $(call obj,$(LIB_SRC))
 $(MAIN_A): $(call obj,$(MAIN_SRC))
 $(CORE_A): $(call obj,$(CLI_SRC))
 $(LIB_A) $(MAIN_A) $(CORE_A):
+	$(call say,AR,$@)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(LIB_REAL): $(call obj,$(LIB_SRC)) src/libspillway.map
-	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -shared -Wl,-soname,libspillway.so.$(SOVERSION) \
-		-Wl,--version-script=src/libspillway.map $(LDUNDEF) -o $@ $(filter %.o,$^) $(MNL_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -shared -Wl,-soname,libspillway.so.$(SOVERSION) \
+		-Wl,--version-script=src/libspillway.map -o $@ $(filter %.o,$^) $(MNL_LIBS)
 $(LIB_SO): $(LIB_REAL)
-	ln -sf $(notdir $<) $(LIB_SO).$(SOVERSION)
-	ln -sf $(notdir $<) $@
+	$(Q)ln -sf $(notdir $<) $(LIB_SO).$(SOVERSION)
+	$(Q)ln -sf $(notdir $<) $@
 
 $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
-tests: $(UNIT) $(NETPROG) $(NETPLUG)
+tests: $(UNIT) $(NETPROG)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(MNL_LIBS) $(NFQ_LIBS)
-$(BUILD)/tests/net/plugins/%.so: tests/net/plugins/%.c
-	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) -shared -o $@ $<
-
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(MNL_LIBS) $(NFQ_LIBS)
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
 
 # The fuzzers compile what they test anew, instrumented; libFuzzer is clang's.
 fuzzers: $(FUZZ)
 $(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC)
 	@mkdir -p $(@D)
-	clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(call say,FUZZ,$@)
+	$(Q)clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-o $@ $< $(LIB_SRC) $(MNL_LIBS)
 
 man: $(MAN)
 $(BUILD)/man/%: man/%.scd
 	@mkdir -p $(@D)
-	scdoc < $< > $@
+	$(call say,MAN,$@)
+	$(Q)scdoc < $< > $@
 
 demo:
 	@tools/deps need demo
