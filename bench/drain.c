@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How fast held packets are worked off: continues a stopped process and watches the kernel's table until queue 0 holds
- * nothing. drain PID       prints: held nanoseconds
+ * nothing.
+ *
+ *     drain PID       prints: held nanoseconds
+ *
+ * That packets are gone doesn't show that anybody inspected them: who calls this compares with the inspector's count.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Datagrams at a fixed rate, and what became of them: lost, overtaken, how late. Sender and receiver share a clock (one
- * machine). udp send ADDRESS PORT COUNT PER_SECOND udp receive PORT COUNT SECONDS      prints: received reordered
- * median_us p99_us longest_silence_us
+ * machine).
+ *
+ *     udp send ADDRESS PORT COUNT PER_SECOND
+ *     udp receive PORT COUNT SECONDS      prints: received reordered median_us p99_us longest_silence_us
  */
 #include <arpa/inet.h>
 #include <errno.h>
