@@ -7,11 +7,13 @@ import subprocess
 from .sandbox import LabError
 
 FLOOR = 0.01  # Mbit/s: nothing at all is drawn here, since a logarithmic axis has no zero
+MARKS = {True: ("on", "#2a7f2a"), False: ("off", "#b03020"), None: ("started again", "#606060")}
 SIZES = {"svg": "svg size 960,640 dynamic background rgb 'white'", "png": "png size 1200,800"}
 
 
 class Series:
-    """One panel: points (seconds, Mbit/s) and switches (seconds, fail-open on or off)."""
+    """One panel: points (seconds, Mbit/s) and switches (seconds, fail-open on or off; None: the transfer was started
+    again)."""
 
     def __init__(self, title, points, switches):
         self.title = title
@@ -56,9 +58,9 @@ def _panel(number, panel, last):
     lines += ["END", "unset arrow", "unset label", f"set title '{_quote(panel.title)}'"]
     lines.append("set xlabel 'seconds'" if last else "unset xlabel")
     for t, on in panel.switches:
-        colour = "#2a7f2a" if on else "#b03020"
+        name, colour = MARKS[on]
         lines.append(f"set arrow from {t:.3f}, graph 0 to {t:.3f}, graph 1 nohead lc rgb '{colour}' dt 2 lw 1.5")
-        lines.append(f"set label '{'on' if on else 'off'}' at {t:.3f}, graph 0.95 offset 0.4,0 tc rgb '{colour}'")
+        lines.append(f"set label '{name}' at {t:.3f}, graph 0.95 offset 0.4,0 tc rgb '{colour}'")
     lines.append(f"plot $points{number} using 1:2 with lines lw 1.5 lc rgb '#2050a0'")
     return lines
 

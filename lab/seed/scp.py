@@ -120,6 +120,7 @@ class Copy:
             if max(rates) > RISEN * max(crawl, 0.1) or self.process.poll() is not None or self.restarts == RESTARTS:
                 return rates
             self.restarts += 1
+            self.switches.append((time.monotonic() - self.begun, None))
             self.stuck.append(max(rates))
             self.bench.tell(f"fail-open is on and the transfer stays at {max(rates):.2f} Mbit/s; started again")
             self.end()
@@ -129,7 +130,7 @@ class Copy:
         """Switches and watches; returns the rate of each second. Ends early once share of the file is there."""
         self.interceptor.switch(on)
         begin = time.monotonic()
-        if not self.switches or self.switches[-1][1] != on:
+        if not self.switches or self.switches[-1][1] not in (on, None):
             self.switches.append((begin - self.begun, on))
         rates = self._watch(begin + self.seconds[on], share).rates()
         self.bench.tell(f"fail-open {'on' if on else 'off'}: {max(rates):.2f} Mbit/s in the best second")
