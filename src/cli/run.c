@@ -290,21 +290,32 @@ static unsigned collect(const struct run *r, struct pollfd *p)
 	return n + control_descriptors(&r->control, p + n);
 }
 
+/* True where we were told to stop. */
+static bool told_to_stop(const struct run *r)
+{
+	struct signalfd_siginfo info;
+
+	if (read(r->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	fprintf(stderr, "spillway: %s: stopping\n", strsignal((int)info.ssi_signo));
+	return true;
+}
+
 /* Until a signal (EXIT_DONE) or a lane's end (EXIT_FAILED). */
 static int loop(struct run *r)
 {
 	struct pollfd p[2 + 3 * KEEPER_LANES + CONTROL_CLIENTS + 1];
-	struct signalfd_siginfo info;
 
 	for (;;) {
 		int timeout = r->sw.inotify >= 0 ? switch_timeout(&r->sw) : -1;
 
 		(void)poll(p, collect(r, p), timeout >= 0 ? timeout : 1000);
-		if (read(r->signals, &info, sizeof(info)) == sizeof(info)) {
-			fprintf(stderr, "spillway: %s: stopping\n", strsignal((int)info.ssi_signo));
+		if (told_to_stop(r))
 			return EXIT_DONE;
-		}
 		if (keeper_failed(&r->keeper)) {
+			/* A signal to the whole group has killed the inspector, too: that is no failure. */
+			if (told_to_stop(r))
+				return EXIT_DONE;
 			fprintf(stderr, "spillway: %s\n", r->keeper.error);
 			return EXIT_FAILED;
 		}

@@ -29,14 +29,16 @@ static int place_descriptors(const struct spawn *s)
 	return 0;
 }
 
-static void default_signals(void)
+static void child_signals(const struct spawn *s)
 {
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* Ctrl-C at the terminal is the keeper's to handle: engines and inspectors leave when it says so. */
+	/* What is sent to the whole group is the keeper's to handle: its children leave when it says so. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGTERM, s->role == SPAWN_ENGINE ? SIG_IGN : SIG_DFL);
 	signal(SIGPIPE, SIG_DFL);
 }
 
@@ -51,7 +53,7 @@ static void run_child(const struct spawn *s)
 	}
 	if (!error) {
 		what = s->path;
-		default_signals();
+		child_signals(s);
 		if (s->env)
 			putenv((char *)s->env);
 		syscall(SYS_execveat, s->exe, "", s->argv, environ, AT_EMPTY_PATH);
