@@ -200,6 +200,11 @@ static void apply_switch(struct run *r)
 	const struct keeper_config *c = &r->keeper.config;
 
 	for (unsigned q = c->first; q <= c->last; q++) {
+		struct lane_class now;
+
+		keeper_read_class(&r->keeper.lane[q - c->first], &now);
+		if (now.fail_open == r->sw.value)
+			continue;
 		if (keeper_set(&r->keeper, (uint16_t)q, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
 			fprintf(stderr, "spillway: queue %u: switching: %s\n", q, r->keeper.error);
 		else

@@ -31,7 +31,8 @@ struct engine {
 	uint32_t run_upto;
 	bool running;
 	uint64_t looked_at;
-	bool lied; /* the inspector's answers are no longer taken */
+	uint64_t consumed; /* answers taken; the page's copy is for the inspector */
+	bool lied;         /* the inspector's answers are no longer taken */
 };
 
 static uint64_t now_ns(void)
@@ -67,9 +68,9 @@ static int look(struct engine *e)
 	return 0;
 }
 
-static void tell_keeper(uint32_t op, uint32_t value, int error, const char *text)
+static void tell_keeper(const struct engine_request *q, int error, const char *text)
 {
-	struct engine_reply r = {.op = op, .value = value, .error = error};
+	struct engine_reply r = {.op = q->op, .value = q->value, .number = q->number, .error = error};
 
 	snprintf(r.text, sizeof(r.text), "%s", text);
 	/* A keeper that is gone shows as end of file at the next poll. */
@@ -143,9 +144,9 @@ static enum lane_result judge(struct engine *e, const struct channel_answer *a)
 	if (a->class != 0)
 		return ANSWER_CLASS;
 	r = lane_answer(e->class, a);
-	if (r != ANSWER_NOT_ASSIGNED)
+	if (r != ANSWER_NOT_ASSIGNED && r != ANSWER_COUNT)
 		return r;
-	/* Newer than our last look: look again before calling it a lie. */
+	/* Perhaps newer than our last look: look again before calling it a lie. */
 	page_end(e);
 	(void)look(e);
 	page_begin(e);
@@ -154,15 +155,18 @@ static enum lane_result judge(struct engine *e, const struct channel_answer *a)
 
 static void set_lied(struct engine *e, enum lane_result r)
 {
+	const struct engine_request wake = {.op = ENGINE_LIED, .value = r};
+
 	e->lied = true;
-	tell_keeper(ENGINE_LIED, r, 0, lane_result_texts[r]);
+	__atomic_store_n(&e->page->lied, r, __ATOMIC_RELEASE);
+	tell_keeper(&wake, 0, "");
 }
 
 /* Takes the answers that are there, at most one step's worth. Returns their number, or a negative errno. */
 static int take_answers(struct engine *e)
 {
 	uint64_t produced = __atomic_load_n(&e->answers->produced, __ATOMIC_ACQUIRE);
-	uint64_t consumed = e->state->consumed;
+	uint64_t consumed = e->consumed;
 	int taken = 0, error = 0;
 
 	if (e->lied || produced == consumed)
@@ -194,6 +198,7 @@ static int take_answers(struct engine *e)
 	if (!error)
 		error = send_list(e);
 	page_end(e);
+	e->consumed = consumed;
 	__atomic_store_n(&e->state->consumed, consumed, __ATOMIC_RELEASE);
 	return error ? error : taken;
 }
@@ -221,7 +226,7 @@ static int stop(struct engine *e, enum lane_reason reason)
 	int error;
 
 	/* What the inspector has answered counts as inspected. */
-	while (take_answers(e) > 0)
+	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && take_answers(e) > 0; i++)
 		;
 	page_begin(e);
 	error = engine_settle(e->queue, e->class, reason);
@@ -251,7 +256,7 @@ static bool serve_keeper(struct engine *e)
 		error = stop(e, q.value);
 		leave = true;
 	}
-	tell_keeper(q.op, q.value, error, error ? spw_queue_error(e->queue) : "");
+	tell_keeper(&q, error, error ? spw_queue_error(e->queue) : "");
 	return leave;
 }
 
@@ -264,7 +269,7 @@ static bool rest(struct engine *e)
 	int timeout = STEP_MS;
 
 	__atomic_store_n(&e->state->engine_sleeps, 1, __ATOMIC_SEQ_CST);
-	if (!e->lied && __atomic_load_n(&e->answers->produced, __ATOMIC_SEQ_CST) != e->state->consumed)
+	if (!e->lied && __atomic_load_n(&e->answers->produced, __ATOMIC_SEQ_CST) != e->consumed)
 		timeout = 0;
 	(void)poll(p, 2, timeout);
 	__atomic_store_n(&e->state->engine_sleeps, 0, __ATOMIC_RELAXED);
@@ -311,6 +316,7 @@ static int attach(struct engine *e)
 	if (e->page->version != ENGINE_PAGE_VERSION)
 		return -EPROTO;
 	e->class = &e->page->class;
+	e->consumed = e->state->consumed;
 	e->run = (struct spw_verdict){.size = sizeof(e->run)};
 	error = spw_queue_adopt(&e->queue, e->page->queue, ENGINE_FD_SOCKET, ENGINE_FD_PROC, &e->page->config);
 	return error ? error : look(e);

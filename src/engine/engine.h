@@ -31,6 +31,7 @@ struct engine_page {
 	uint32_t sequence; /* odd while being written */
 	uint16_t queue;
 	struct spw_queue_config config; /* as the keeper bound it, then as the engine changed it */
+	uint32_t lied;                  /* enum lane_result of an answer that did not hold; 0: none */
 	struct lane_class class;
 };
 
@@ -44,10 +45,12 @@ enum engine_op {
 struct engine_request {
 	uint32_t op;
 	uint32_t value;
+	uint32_t number; /* the reply has the same: a late one is not taken for another's */
 };
 
 struct engine_reply {
 	uint32_t op;
+	uint32_t number;
 	uint32_t value;
 	int32_t error; /* 0 or a negative errno */
 	char text[244];

@@ -264,16 +264,18 @@ static void say_ended(struct keeper *k, const struct keeper_lane *l, const char 
 	     how, policy);
 }
 
-static bool engine_said_lie(struct keeper *k, struct keeper_lane *l)
+static bool inspector_lied(struct keeper *k, const struct keeper_lane *l)
 {
+	uint32_t lie = __atomic_load_n(&l->page->lied, __ATOMIC_ACQUIRE);
 	struct engine_reply r;
 
-	if (l->engine.pid <= 0 || recv(l->engine_socket, &r, sizeof(r), MSG_DONTWAIT) != sizeof(r) ||
-	    r.op != ENGINE_LIED)
+	/* What the engine says unasked only wakes us; so does a reply that came too late. */
+	while (recv(l->engine_socket, &r, sizeof(r), MSG_DONTWAIT) > 0)
+		;
+	if (!lie)
 		return false;
-	r.text[sizeof(r.text) - 1] = '\0';
 	fail(k, EXIT_FAILED, "queue %u: the inspector's answer does not hold: %s; it is ended, mend it and start again",
-	     l->page->queue, r.text);
+	     l->page->queue, lie < ANSWER_RESULTS ? lane_result_texts[lie] : "?");
 	return true;
 }
 
@@ -284,7 +286,7 @@ bool keeper_failed(struct keeper *k)
 	for (unsigned i = 0; i < k->lanes && !failed; i++) {
 		struct keeper_lane *l = &k->lane[i];
 
-		failed = engine_said_lie(k, l);
+		failed = inspector_lied(k, l);
 		if (!failed && (failed = ended(&l->inspector)))
 			say_ended(k, l, "inspector", l->inspector.status);
 		else if (!failed && (failed = ended(&l->engine)))
@@ -293,22 +295,37 @@ bool keeper_failed(struct keeper *k)
 	return failed;
 }
 
-/* One request, one reply. -EPIPE: the engine is dead; -ETIMEDOUT: it does not answer. */
-static int ask(struct keeper_lane *l, enum engine_op op, uint32_t value, struct engine_reply *r)
+/* The reply to request `number`; what else the engine has said is skipped: the page says it too. */
+static int wait_for_reply(const struct keeper_lane *l, uint32_t number, struct engine_reply *r)
 {
-	struct engine_request q = {.op = op, .value = value};
 	struct pollfd p = {.fd = l->engine_socket, .events = POLLIN};
 
-	if (l->engine.pid <= 0 || send(l->engine_socket, &q, sizeof(q), MSG_NOSIGNAL) != sizeof(q))
-		return -EPIPE;
 	do {
-		if (poll(&p, 1, REPLY_MS) <= 0)
+		int n;
+
+		while ((n = poll(&p, 1, REPLY_MS)) < 0 && errno == EINTR)
+			;
+		if (n <= 0)
 			return -ETIMEDOUT;
 		if (recv(l->engine_socket, r, sizeof(*r), 0) != sizeof(*r))
 			return -EPIPE;
-	} while (r->op != (uint32_t)op); /* it may have told a lie of the inspector's first: its death follows */
+	} while (r->op == ENGINE_LIED || r->number != number);
 	r->text[sizeof(r->text) - 1] = '\0';
 	return r->error;
+}
+
+/* One request, one reply. -EPIPE: the engine is dead; -ETIMEDOUT: it hung, and was killed: its lane ends. */
+static int ask(struct keeper_lane *l, enum engine_op op, uint32_t value, struct engine_reply *r)
+{
+	struct engine_request q = {.op = op, .value = value, .number = ++l->requests};
+	int error;
+
+	if (l->engine.pid <= 0 || send(l->engine_socket, &q, sizeof(q), MSG_NOSIGNAL) != sizeof(q))
+		return -EPIPE;
+	error = wait_for_reply(l, q.number, r);
+	if (error == -ETIMEDOUT)
+		kill(l->engine.pid, SIGKILL);
+	return error;
 }
 
 int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t value)

@@ -42,7 +42,7 @@ struct keeper_lane {
 	struct keeper_process engine, inspector;
 	int64_t buffer;                        /* bytes of socket buffer got */
 	struct timespec bound_at, state_since; /* CLOCK_REALTIME, for people */
-	bool settled;
+	uint32_t requests;                     /* sent to the engine so far */
 };
 
 struct keeper {

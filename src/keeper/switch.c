@@ -56,14 +56,6 @@ static enum switch_reading read_file(const struct switch_file *s, int *value)
 	return switch_parse(text, n);
 }
 
-static bool set_value(struct switch_file *s, int value)
-{
-	bool changed = s->value != value;
-
-	s->value = value;
-	return changed;
-}
-
 /* `finished`: nothing more is to be expected from the writer. */
 static bool look_at_file(struct switch_file *s, bool finished)
 {
@@ -73,8 +65,10 @@ static bool look_at_file(struct switch_file *s, bool finished)
 	s->settle_at = 0;
 	/* A file replaced is another inode; the same one is not watched twice. */
 	(void)inotify_add_watch(s->inotify, s->path, FILE_EVENTS);
-	if (r == SWITCH_OFF || r == SWITCH_ON || (r == SWITCH_UNFINISHED && finished))
-		return set_value(s, value);
+	if (r == SWITCH_OFF || r == SWITCH_ON || (r == SWITCH_UNFINISHED && finished)) {
+		s->value = value;
+		return true;
+	}
 	if (!finished)
 		s->settle_at = now_ms() + SETTLE_MS;
 	else if (r == SWITCH_EMPTY || r == SWITCH_NONSENSE)

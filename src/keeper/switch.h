@@ -27,7 +27,8 @@ enum switch_reading switch_parse(const char *text, long len);
 int switch_open(struct switch_file *s, const char *path);
 void switch_close(struct switch_file *s);
 
-/* Takes in what inotify has, or a settle time that has come. True: s->value has changed. Reports nonsense on stderr. */
+/* Takes in what inotify has, or a settle time that has come. True: the file says s->value, which may be what it said
+ * before. Reports nonsense on stderr. */
 bool switch_look(struct switch_file *s);
 
 /* Milliseconds until switch_look() should be called even without an event; -1: no need. */

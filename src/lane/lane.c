@@ -32,7 +32,9 @@ const char *const lane_result_texts[] = {
 };
 _Static_assert(sizeof(lane_result_texts) / sizeof(*lane_result_texts) == ANSWER_RESULTS, "a text for each result");
 
-#define STABLE 8u /* samples that must agree: the kernel's line is printed without its lock */
+/* From so many held packets on, the kernel drops some without counting them at the socket. */
+#define TABLE_END 65536u
+#define STABLE    8u /* samples that must agree: the kernel's line is printed without its lock */
 
 /* The 64-bit number nearest to `near` whose low half is `low`: serial arithmetic (RFC 1982). */
 static uint64_t widen(uint64_t near, uint32_t low)
@@ -117,13 +119,11 @@ static void explain_missing(struct lane_class *c)
 	if (++c->missing_for < STABLE)
 		return;
 	c->missing_for = 0;
-	/* From 65,536 held packets on the kernel drops some without counting them at the socket. */
-	if (c->missing > hidden_gaps(c) && c->length < 65536) {
+	if (c->missing > hidden_gaps(c) && c->length < TABLE_END) {
 		uint64_t lost = c->missing - hidden_gaps(c);
 
 		c->books.lost += lost;
 		c->flushed += lost;
-		c->flushed_upto = c->ids;
 	} else if (!c->held && !c->flushed && c->missing == unanswered(c)) {
 		book_gaps(c, c->ids, c->missing);
 		c->settled = c->policy_upto = c->ids;
@@ -180,6 +180,12 @@ static bool one_packet_only(const struct channel_answer *a)
 	return a->verdict == SPW_QUEUE || a->verdict == SPW_REPEAT || (a->set & SPW_VERDICT_PAYLOAD);
 }
 
+/* Each gap has cost a drop at the socket, unless it was a packet that the kernel threw away later. */
+static bool gaps_plausible(const struct lane_class *c, uint64_t gaps)
+{
+	return gaps <= hidden_gaps(c) + c->flushed || c->length >= TABLE_END;
+}
+
 static enum lane_result check(const struct lane_class *c, const struct channel_answer *a, uint64_t last)
 {
 	uint32_t known = SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS;
@@ -195,11 +201,13 @@ static enum lane_result check(const struct lane_class *c, const struct channel_a
 		return ANSWER_COUNT;
 	if (last > c->ids)
 		return ANSWER_NOT_ASSIGNED;
+	if (last <= c->answered)
+		return ANSWER_BACKWARDS;
+	if (a->count > last - c->answered)
+		return ANSWER_COUNT;
 	if (last <= c->policy_upto)
 		return ANSWER_LATE;
-	if (last <= c->settled)
-		return ANSWER_BACKWARDS;
-	if (a->count > last - c->settled)
+	if (a->count > last - c->settled || !gaps_plausible(c, last - c->settled - a->count))
 		return ANSWER_COUNT;
 	return ANSWER_TAKEN;
 }
@@ -217,15 +225,13 @@ static void book_verdict(struct lane_books *b, const struct channel_answer *a, u
 	b->bytes_inspected += a->bytes;
 }
 
-/* Of `count` answered packets, those that the kernel had thrown away before: they stand in the books as lost already.
+/* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
  */
-static uint64_t take_flushed(struct lane_class *c, uint64_t last, uint64_t count)
+static uint64_t take_flushed(struct lane_class *c, uint64_t ids)
 {
-	uint64_t gone = c->flushed < count ? c->flushed : count;
+	uint64_t gone = c->flushed < ids ? c->flushed : ids;
 
 	c->flushed -= gone;
-	if (last >= c->flushed_upto)
-		c->flushed = 0;
 	return gone;
 }
 
@@ -233,15 +239,19 @@ enum lane_result lane_answer(struct lane_class *c, const struct channel_answer *
 {
 	uint64_t last = widen(c->ids, a->last);
 	enum lane_result result = check(c, a, last);
-	uint64_t gone;
+	uint64_t gone, gaps;
 
+	if (result == ANSWER_TAKEN || result == ANSWER_LATE)
+		c->answered = last;
 	if (result == ANSWER_LATE)
 		c->books.late_answers += a->count;
 	if (result != ANSWER_TAKEN)
 		return result;
-	if (last - c->settled > a->count)
-		book_gaps(c, last, last - c->settled - a->count);
-	gone = take_flushed(c, last, a->count);
+	gone = take_flushed(c, a->count);
+	gaps = last - c->settled - a->count;
+	gaps -= take_flushed(c, gaps);
+	if (gaps)
+		book_gaps(c, last, gaps);
 	c->books.late_answers += gone;
 	book_verdict(&c->books, a, a->count - gone);
 	c->settled = last;

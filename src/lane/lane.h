@@ -57,6 +57,7 @@ struct lane_class {
 
 	uint64_t ids;         /* last id assigned, of the last sample */
 	uint64_t settled;     /* every id up to here is in the books */
+	uint64_t answered;    /* highest id that any answer named */
 	uint64_t policy_upto; /* ids up to here were settled without an answer */
 	uint64_t held;        /* of the last sample */
 	uint64_t gaps;        /* ids booked as never held */
@@ -64,10 +65,9 @@ struct lane_class {
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
 	uint64_t queue_dropped, user_dropped, socket_drops;
-	uint64_t flushed;      /* lost packets whose messages the inspector may still read and answer */
-	uint64_t flushed_upto; /* they have ids up to this one */
-	uint64_t missing;      /* least number of unexplained ids over the last samples */
-	unsigned missing_for;  /* so many samples */
+	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
+	uint64_t missing;     /* least number of unexplained ids over the last samples */
+	unsigned missing_for; /* so many samples */
 
 	struct lane_sample last;
 	struct lane_books books;

@@ -199,7 +199,7 @@ static void a_payload_outside_its_area_is_a_lie(void **state)
 static void ids_wrap_round(void **state)
 {
 	(void)state;
-	c.ids = c.settled = 0xfffffff0u;
+	c.ids = c.settled = c.answered = 0xfffffff0u;
 	c.last.ids = k.ids = 0xfffffff0u;
 	c.books.accepted = 0xfffffff0u;
 	arrive(32, 32);
@@ -268,6 +268,50 @@ static void settling_books_by_policy_and_reason(void **state)
 	assert_int_equal(lane_unreconciled(&c), 2);
 }
 
+static void skipped_ids_of_lost_packets_are_no_gaps(void **state)
+{
+	(void)state;
+	arrive(100, 100);
+	sample();
+	k.held = 0;
+	for (int i = 0; i < 10; i++)
+		sample();
+	assert_int_equal(answer(99, 1), ANSWER_TAKEN);
+	for (int i = 0; i < 20; i++)
+		sample();
+	assert_int_equal(c.books.lost, 100);
+	assert_int_equal(c.books.spilled[REASON_FULL], 0);
+	assert_int_equal(lane_unreconciled(&c), 0);
+}
+
+static void gaps_that_no_drop_explains_are_a_lie(void **state)
+{
+	(void)state;
+	arrive(100, 100);
+	sample();
+	assert_int_equal(answer(100, 1), ANSWER_COUNT);
+	assert_int_equal(answer(50, 50), ANSWER_TAKEN);
+	arrive(10, 4);
+	sample();
+	assert_int_equal(answer(110, 54), ANSWER_TAKEN);
+	assert_int_equal(c.books.spilled[REASON_FULL], 6);
+}
+
+static void late_is_only_what_policy_settled_and_only_once(void **state)
+{
+	(void)state;
+	assert_int_equal(answer(0, 1), ANSWER_BACKWARDS);
+	arrive(10, 10);
+	sample();
+	lane_settle(&c, &k, REASON_LATE);
+	k.held = 0;
+	assert_int_equal(answer(4, 5), ANSWER_COUNT);
+	assert_int_equal(answer(4, 4), ANSWER_LATE);
+	assert_int_equal(answer(4, 4), ANSWER_BACKWARDS);
+	assert_int_equal(answer(10, 6), ANSWER_LATE);
+	assert_int_equal(c.books.late_answers, 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +325,9 @@ int main(void)
 	    cmocka_unit_test_setup(a_payload_outside_its_area_is_a_lie, before_each),
 	    cmocka_unit_test_setup(ids_wrap_round, before_each),
 	    cmocka_unit_test_setup(what_the_kernel_threw_away_is_lost_once, before_each),
+	    cmocka_unit_test_setup(skipped_ids_of_lost_packets_are_no_gaps, before_each),
+	    cmocka_unit_test_setup(gaps_that_no_drop_explains_are_a_lie, before_each),
+	    cmocka_unit_test_setup(late_is_only_what_policy_settled_and_only_once, before_each),
 	    cmocka_unit_test_setup(a_torn_look_loses_nothing, before_each),
 	    cmocka_unit_test_setup(settling_books_by_policy_and_reason, before_each),
 	};
