@@ -47,6 +47,9 @@ CLI_MAIN := src/cli/main.c
 CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN),$(wildcard src/*/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
+# Kept, though only a chain of rules asks for them.
+.SECONDARY: $(call obj,$(wildcard tests/*/*.c bench/*.c))
+
 LIB_A := $(BUILD)/libspillway.a
 LIB_SO := $(BUILD)/libspillway.so
 LIB_REAL := $(LIB_SO).$(VERSION)
@@ -61,7 +64,6 @@ MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
 
 .PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check bench install format lint clean
 .DELETE_ON_ERROR:
-.SECONDARY:
 
 all: deps-check
 	+@$(MAKE) --no-print-directory build
@@ -156,7 +158,7 @@ bench:
 $(BUILD)/pc/%.pc: packaging/%.pc.in FORCE
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
-FORCE:
+.PHONY: FORCE
 
 install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/spillway \
