@@ -4,6 +4,7 @@
  */
 #include "control/server.h"
 
+#include "clock.h"
 #include "control/request.h"
 
 #include <errno.h>
@@ -14,18 +15,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CLIENT_MS 5000
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
 
 const char *control_default_path(char *buf, size_t size)
 {
@@ -165,7 +157,7 @@ static bool accept_client(struct control *c)
 	}
 	cl = place(c);
 	cl->fd = fd;
-	cl->deadline = now_ms() + CLIENT_MS;
+	cl->deadline = clock_ms() + CLIENT_MS;
 	return true;
 }
 
@@ -209,7 +201,7 @@ static void write_reply(struct control_client *cl)
 
 void control_serve(struct control *c, struct keeper *k)
 {
-	uint64_t now = now_ms();
+	uint64_t now = clock_ms();
 
 	for (int i = 0; i < CONTROL_CLIENTS; i++) {
 		struct control_client *cl = &c->client[i];

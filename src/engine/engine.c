@@ -5,6 +5,8 @@
  */
 #include "engine/engine.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STEP_MS        5        /* the clock: a look at the kernel at least this often */
@@ -35,14 +36,6 @@ struct engine {
 	bool lied;         /* the inspector's answers are no longer taken */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void page_begin(struct engine *e)
 {
 	__atomic_store_n(&e->page->sequence, e->page->sequence + 1, __ATOMIC_RELAXED);
@@ -64,7 +57,7 @@ static int look(struct engine *e)
 	page_begin(e);
 	lane_sample(e->class, &now);
 	page_end(e);
-	e->looked_at = now_ns();
+	e->looked_at = clock_ns();
 	return 0;
 }
 
@@ -287,7 +280,7 @@ static int loop(struct engine *e)
 		n = take_answers(e);
 		if (n < 0)
 			break;
-		if (now_ns() - e->looked_at >= LOOK_NS && (n = look(e)) < 0)
+		if (clock_ns() - e->looked_at >= LOOK_NS && (n = look(e)) < 0)
 			break;
 		leave = rest(e);
 	}

@@ -3,6 +3,7 @@
  * An inspector's life: attach to the lane that `spillway run` prepared, read packets from the kernel, call the user's
  * code, answer. Runs without any privilege; reads packets, and never sends a verdict.
  */
+#include "clock.h"
 #include "inspect/answer.h"
 
 #include <spillway/inspector.h>
@@ -29,14 +30,6 @@ struct attachment {
 	int bell, lease, socket;
 	unsigned queue;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void nap(long ns)
 {
@@ -103,7 +96,7 @@ static bool wait_for_room(struct answerer *pen, const struct attachment *at, con
 static bool inspect_batch(const struct spw_inspector *insp, void *self, struct answerer *pen,
 			  const struct attachment *at, const struct spw_batch *batch, unsigned n)
 {
-	uint64_t published = now_ns();
+	uint64_t published = clock_ns();
 
 	for (unsigned i = 0; i < n; i++) {
 		const struct spw_packet *p = spw_batch_packet(batch, i);
@@ -113,11 +106,11 @@ static bool inspect_batch(const struct spw_inspector *insp, void *self, struct a
 		if (!wait_for_room(pen, at, &v))
 			return false;
 		answer_put(pen, p, &v);
-		if (now_ns() - published > PUBLISH_NS) {
+		if (clock_ns() - published > PUBLISH_NS) {
 			answer_publish(pen);
 			if (lease_ended(at))
 				return false;
-			published = now_ns();
+			published = clock_ns();
 		}
 	}
 	answer_publish(pen);

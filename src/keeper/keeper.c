@@ -109,8 +109,7 @@ static int bind_queue(struct keeper *k, struct keeper_lane *l, uint16_t number)
 	if (error)
 		return fail(k, exit_status(l->queue, error), "%s",
 			    l->queue ? spw_queue_error(l->queue) : strerror(-error));
-	clock_gettime(CLOCK_REALTIME, &l->bound_at);
-	l->state_since = l->bound_at;
+	clock_gettime(CLOCK_REALTIME, &l->state_since);
 	l->page->version = ENGINE_PAGE_VERSION;
 	l->page->queue = number;
 	l->page->config.size = sizeof(l->page->config);

@@ -40,9 +40,9 @@ struct keeper_lane {
 	struct channel_answers *answers; /* looked at for `ready` alone */
 	int page_fd, answers_fd, state_fd, state_ro_fd, bell, engine_socket, lease_read, lease_write;
 	struct keeper_process engine, inspector;
-	int64_t buffer;                        /* bytes of socket buffer got */
-	struct timespec bound_at, state_since; /* CLOCK_REALTIME, for people */
-	uint32_t requests;                     /* sent to the engine so far */
+	int64_t buffer;              /* bytes of socket buffer got */
+	struct timespec state_since; /* CLOCK_REALTIME, for people */
+	uint32_t requests;           /* sent to the engine so far */
 };
 
 struct keeper {

@@ -7,25 +7,18 @@
  */
 #include "keeper/switch.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SETTLE_MS   10
 #define FILE_EVENTS (IN_MODIFY | IN_CLOSE_WRITE)
 #define DIR_EVENTS  (FILE_EVENTS | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
 
 enum switch_reading switch_parse(const char *text, long len)
 {
@@ -70,7 +63,7 @@ static bool look_at_file(struct switch_file *s, bool finished)
 		return true;
 	}
 	if (!finished)
-		s->settle_at = now_ms() + SETTLE_MS;
+		s->settle_at = clock_ms() + SETTLE_MS;
 	else if (r == SWITCH_EMPTY || r == SWITCH_NONSENSE)
 		fprintf(stderr, "spillway: %s: holds neither 0 nor 1; fail-open stays as it is, write 0 or 1 into it\n",
 			s->path);
@@ -136,14 +129,14 @@ bool switch_look(struct switch_file *s)
 			finished = e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO | IN_Q_OVERFLOW);
 		}
 	}
-	if (s->settle_at && now_ms() >= s->settle_at)
+	if (s->settle_at && clock_ms() >= s->settle_at)
 		look = finished = true;
 	return look && look_at_file(s, finished);
 }
 
 int switch_timeout(const struct switch_file *s)
 {
-	uint64_t now = now_ms();
+	uint64_t now = clock_ms();
 
 	if (!s->settle_at)
 		return -1;
