@@ -73,7 +73,9 @@ struct engine_page {
 };
 
 enum engine_op {
-	ENGINE_INSPECTOR,  /* value: its number, 0: there is none; descriptors: its answers, its pidfd. First of all requests */
+	/* value: its number, 0: there is none; long_value 1: it is dead, ENGINE_GONE follows; descriptors: its answers, its
+	 * pidfd. First of all requests */
+	ENGINE_INSPECTOR,
 	ENGINE_GONE,       /* the inspector has ended; value: enum lane_reason */
 	ENGINE_LEAVE,      /* let the inspector finish and leave */
 	ENGINE_DOWN_LONG,  /* there will be no inspector soon */

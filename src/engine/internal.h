@@ -12,6 +12,7 @@ struct engine {
 	struct channel_state *state;
 	const struct channel_answers *answers; /* of the present inspector; NULL: none */
 	uint32_t inspector;                    /* its number; active once it is ready */
+	bool dead;                             /* it is; its answers are still to be taken */
 	struct spw_queue *queue[CHANNEL_CLASSES];
 	struct lane lane; /* what the next commit will write */
 	struct lane_early *early[CHANNEL_CLASSES];

@@ -39,6 +39,7 @@ static int set_inspector(struct engine *e, const struct engine_request *q)
 {
 	unmap_answers(e);
 	e->inspector = q->value;
+	e->dead = q->long_value != 0;
 	e->page->lied = 0;
 	e->told = 0;
 	return q->value ? map_answers(e) : 0;

@@ -206,7 +206,7 @@ static void look_for_inspector(struct engine *e)
 	struct spw_queue_config config;
 	uint32_t range;
 
-	if (!e->answers || e->lane.inspector == e->inspector || e->page->lied ||
+	if (!e->answers || e->dead || e->lane.inspector == e->inspector || e->page->lied ||
 	    __atomic_load_n(&e->answers->ready, __ATOMIC_ACQUIRE) != 1)
 		return;
 	range = __atomic_load_n(&e->answers->copy_range, __ATOMIC_RELAXED);

@@ -42,6 +42,14 @@ static void child_signals(const struct spawn *s)
 	signal(SIGPIPE, SIG_DFL);
 }
 
+static const char *const role_names[] = {
+    [SPAWN_ENGINE] = "engine", [SPAWN_INSPECTOR] = "inspector", [SPAWN_CONTROL] = "control process"};
+
+static int isolate(enum spawn_role role)
+{
+	return role == SPAWN_ENGINE ? isolate_engine() : isolate_inspector();
+}
+
 static void run_child(const struct spawn *s)
 {
 	const char *what = "descriptors";
@@ -49,7 +57,7 @@ static void run_child(const struct spawn *s)
 
 	if (!error) {
 		what = "dropping privileges";
-		error = s->role == SPAWN_ENGINE ? isolate_engine() : isolate_inspector();
+		error = isolate(s->role);
 	}
 	if (!error) {
 		what = s->path;
@@ -63,7 +71,7 @@ static void run_child(const struct spawn *s)
 		error = -errno;
 	}
 	fprintf(stderr, "spillway: starting the %s: %s: %s; it ends\n",
-		s->role == SPAWN_ENGINE ? "engine" : "inspector", what, strerror(-error));
+		role_names[s->role], what, strerror(-error));
 	_exit(126);
 }
 

@@ -7,21 +7,25 @@
 
 #include <sys/types.h>
 
-/* Descriptors that an inspector is born with; an engine's are in engine/engine.h. */
+/* Descriptors that an inspector is born with; an engine's are in engine/engine.h, control's in keeper/board.h. */
 enum inspector_fd {
-	INSPECTOR_FD_SOCKET = 640,
+	INSPECTOR_FD_FIRST = 640,
+	INSPECTOR_FD_BELL = INSPECTOR_FD_FIRST,
 	INSPECTOR_FD_ANSWERS,
 	INSPECTOR_FD_STATE,
-	INSPECTOR_FD_BELL,
-	INSPECTOR_FD_LEASE,
 	INSPECTOR_FD_PLUGIN,
+	INSPECTOR_FD_GUARDED = 648,
+	INSPECTOR_FD_LEASE = INSPECTOR_FD_GUARDED,
+	INSPECTOR_FD_WAKE,
+	INSPECTOR_FD_SOCKET = 656,
+	INSPECTOR_FD_END = 680,
 };
 
 struct spawn_fd {
 	int from, to;
 };
 
-enum spawn_role { SPAWN_ENGINE, SPAWN_INSPECTOR };
+enum spawn_role { SPAWN_ENGINE, SPAWN_INSPECTOR, SPAWN_CONTROL };
 
 struct spawn {
 	enum spawn_role role;
