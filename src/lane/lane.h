@@ -107,6 +107,7 @@ struct lane_class {
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
 	uint64_t late_upto; /* ids up to here are past their deadline */
+	uint64_t late_first_ns, late_last_ns; /* lateness without a long pause: began, was last seen; 0: none yet */
 
 	uint64_t window_ns; /* the breaker's window: begun then, */
 	uint64_t window_late, window_good;

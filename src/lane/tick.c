@@ -19,6 +19,8 @@
 #define TWENTIETH    20u
 /* Inspecting for so long makes past failures forgotten. */
 #define GOOD_NS (5000 * MS)
+/* Deadlines without lateness until it is no habit any more. */
+#define HABIT 16u
 /* Without an inspector for so long, a class is opened. */
 #define DOWN_NS (100 * MS)
 /* Above any id that is assigned while the opening is carried out. */
@@ -110,14 +112,30 @@ static bool turn(struct step *s, uint64_t now)
 	return false;
 }
 
-/* Time for marks to come due. */
-static void find_late(struct lane_class *c, uint64_t now)
+static void take_marks(struct lane_class *c, uint64_t now, uint64_t age)
 {
-	while (c->mark_count && c->marks[c->mark_first].ns + c->config.deadline_ns <= now) {
+	while (c->mark_count && c->marks[c->mark_first].ns + age <= now) {
 		c->late_upto = c->marks[c->mark_first].id;
 		c->mark_first = (c->mark_first + 1) % LANE_MARKS;
 		c->mark_count--;
 	}
+}
+
+/*
+ * Time for marks to come due. An inspector that is a little too slow for long would get only packets that are about to
+ * be late, and finish each of them in vain: so, when lateness has become a habit, what waits is cut down to half a
+ * deadline, and it has time for those behind.
+ */
+static void find_late(struct lane_class *c, uint64_t now)
+{
+	uint64_t deadline = c->config.deadline_ns;
+
+	if (!c->mark_count || c->marks[c->mark_first].ns + deadline > now)
+		return;
+	if (!c->late_first_ns || now - c->late_last_ns > HABIT * deadline)
+		c->late_first_ns = now;
+	c->late_last_ns = now;
+	take_marks(c, now, now - c->late_first_ns > 2 * deadline ? deadline / 2 : deadline);
 }
 
 /* One piece of what is due or late. True where more is left. */
@@ -287,6 +305,8 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 
 		for (unsigned m = 0; m < LANE_MARKS; m++)
 			c->marks[m].ns += away;
+		c->late_first_ns += c->late_first_ns ? away : 0;
+		c->late_last_ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
 	}
