@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A packet as the kernel's queue hands it over, decoded, and the verdict that answers it.
- * Describes data only: nothing here does I/O. Shared by programs on <spillway/queue.h> and inspectors.
+ * Data and what can be read off it: nothing here does I/O. Shared by programs on <spillway/queue.h> and inspectors.
  */
 #ifndef SPILLWAY_PACKET_H
 #define SPILLWAY_PACKET_H
@@ -12,6 +12,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#pragma GCC visibility push(default)
 
 /* Bits of spw_packet.has: which optional attribute the kernel's message carried. */
 #define SPW_PACKET_HAS_MARK      (1u << 0)
@@ -66,6 +68,11 @@ struct spw_packet {
 	size_t payload_len;     /* bytes in payload: what was captured */
 	size_t
 	    length; /* bytes that the packet really has; more than payload_len where it was cut; 0 in SPW_COPY_META */
+	/*
+	 * In an inspector: keyed hash of the packet's flow, the same in both directions (see spw_flow_hash(); the key
+	 * is the lane's). 0: it has no flow (not IP, or cut too short), or was not read by an inspector.
+	 */
+	uint64_t flow;
 };
 
 /* What to do with a packet. Values of NF_* in linux/netfilter.h. */
@@ -80,6 +87,12 @@ enum spw_verdict_code {
 #define SPW_VERDICT_PRIORITY (1u << 1) /* set the packet's priority */
 #define SPW_VERDICT_PAYLOAD  (1u << 2) /* replace the packet, from the network header on */
 #define SPW_VERDICT_BYPASS   (1u << 3) /* SPW_QUEUE only: accept if nobody listens there */
+/*
+ * Inspectors, with SPW_ACCEPT only: no more of this flow need be shown, in either direction. Its packets are accepted
+ * until it ends (TCP RST, FIN, or a new SYN) or has had none for two minutes. Remembered for packets whose ports are
+ * known and that are no fragments; a flow pushed out of the table (65,536) is shown again.
+ */
+#define SPW_VERDICT_TRUST    (1u << 4)
 
 #define SPW_PAYLOAD_MAX 65531u /* bytes; the kernel's limit for one netlink attribute */
 
@@ -98,6 +111,79 @@ struct spw_verdict {
 	const void *payload; /* must stay valid until the function that takes the verdict returns */
 	size_t payload_len;  /* at most 65,531 bytes */
 };
+
+/*
+ * A flow: protocol, addresses and ports, the lower end (address, then port) first, so that both directions are the same
+ * flow. Made of zeros before it is filled in, without padding: flows compare by memcmp().
+ */
+struct spw_flow {
+	uint8_t address[2][16]; /* as on the wire; IPv4: the first four bytes */
+	uint16_t port[2];       /* host byte order. ICMP echo: its identifier, twice. 0: none known; so in fragments */
+	uint8_t family;         /* 4 or 6; 0: no flow */
+	uint8_t protocol;       /* IPPROTO_* behind the extension headers */
+	uint8_t reserved[2];
+};
+
+/* Bits of spw_headers.has. */
+#define SPW_HEADERS_NETWORK   (1u << 0) /* the IP header is whole, with its options or extension headers */
+#define SPW_HEADERS_PORTS     (1u << 1) /* source_port and destination_port are known */
+#define SPW_HEADERS_TRANSPORT (1u << 2) /* the TCP, UDP, ICMP, ICMPv6 or SCTP header is whole */
+#define SPW_HEADERS_FRAGMENT  (1u << 3) /* a fragment of a larger packet */
+#define SPW_HEADERS_LATER     (1u << 4) /* not its first: what follows the IP header is data from its middle */
+#define SPW_HEADERS_TRUNCATED (1u << 5) /* the bytes captured end within the headers */
+#define SPW_HEADERS_MALFORMED (1u << 6) /* a header contradicts itself; what stands before it is told */
+#define SPW_HEADERS_ROUTED    (1u << 7) /* an IPv6 routing header has segments left: `destination` is not the last one */
+
+/*
+ * Where the headers of a packet are. Offsets count from spw_packet.payload on and never lead behind its payload_len.
+ * What is not known is 0. Formats: RFC 791, 8200, 9293, 768, 792, 4443, 9260, 4302.
+ */
+struct spw_headers {
+	size_t size;       /* sizeof(struct spw_headers) as the caller knows it */
+	uint32_t has;      /* SPW_HEADERS_* */
+	uint8_t family;    /* 4 or 6 */
+	uint8_t protocol;  /* IPPROTO_* behind the extension headers */
+	uint8_t tcp_flags; /* byte 13 of the TCP header: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32 */
+	uint8_t icmp_type; /* of ICMP and ICMPv6 */
+	uint8_t icmp_code;
+	uint16_t source_port;      /* host byte order; TCP, UDP, UDP-Lite, SCTP, DCCP */
+	uint16_t destination_port; /* likewise */
+	uint16_t fragment_offset;  /* bytes before this fragment in the whole packet */
+	size_t source;             /* offset of the source address, 4 or 16 bytes */
+	size_t destination;        /* likewise */
+	size_t transport;          /* offset of what follows the IP headers */
+	size_t payload;            /* offset of what follows the transport header */
+	size_t end;                /* of the packet by its own length field, or of what was captured: the lesser */
+	struct spw_flow flow;
+};
+
+/*
+ * Finds the headers of a packet. headers->size must say how much room there is; no more is written. Looks at nothing
+ * but the bytes captured, which may be cut anywhere, lying or hostile. Returns 0 where there is an IP header, however
+ * little follows (see `has`); -EPROTONOSUPPORT: it is not IP; -EBADMSG: not even the fixed part of its IP header is
+ * there, or that is none; -EINVAL: no size. On failure *headers is as it was.
+ */
+int spw_packet_headers(const struct spw_packet *packet, struct spw_headers *headers);
+
+/*
+ * SipHash-2-4 over a flow: the addresses as they are, both ports in network byte order, protocol, family and two zero
+ * bytes, 40 bytes in all. `key` is 128 bits that senders must not know: else they can choose flows that collide. Never
+ * 0 for a flow; 0 where flow->family is 0.
+ */
+uint64_t spw_flow_hash(const struct spw_flow *flow, const uint64_t key[2]);
+
+/*
+ * Makes lengths and checksums of an IP packet of `len` bytes right after it was changed: IPv4 total length and header
+ * checksum, IPv6 payload length, UDP length, checksums of TCP, UDP, ICMP and ICMPv6. `hw_protocol` as in spw_packet;
+ * what is not IP stays as it is. Checksums of a fragment's transport header stay too: they cover what is elsewhere.
+ * SCTP and UDP-Lite are not mended. An inspector need not call it: SPW_VERDICT_PAYLOAD does. Returns 0, or a negative
+ * errno with the packet as it was: -EBADMSG: its headers are cut or contradict themselves; -EOPNOTSUPP: an IPv6 routing
+ * header that has segments left (the checksum covers an address that is not yet the destination); -EMSGSIZE: more than
+ * 65,531 bytes.
+ */
+int spw_packet_repair(void *packet, size_t len, uint16_t hw_protocol);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -4,99 +4,170 @@
  */
 #include "inspect/answer.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-void answer_start(struct answerer *a, struct channel_answers *out, const struct channel_state *state, int bell)
+#define KNOWN_BITS                                                                                                     \
+	(SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS | SPW_VERDICT_TRUST)
+
+void answer_start(struct answerer *a, struct channel_answers *out, const struct channel_state *state,
+		  uint32_t inspector, int bell)
 {
 	memset(a, 0, sizeof(*a));
 	a->out = out;
 	a->state = state;
+	a->inspector = inspector;
 	a->bell = bell;
 	a->produced = __atomic_load_n(&out->produced, __ATOMIC_ACQUIRE);
+	a->consumed = a->produced;
 }
 
-static uint64_t consumed(const struct answerer *a)
+bool answer_active(const struct answerer *a)
 {
-	return __atomic_load_n(&a->state->consumed, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&a->state->active, __ATOMIC_ACQUIRE) == a->inspector;
 }
 
-bool answer_room(const struct answerer *a, const struct spw_verdict *verdict)
+uint64_t answer_settled(const struct answerer *a, unsigned class)
 {
-	/* One for the run that is still open, one for this verdict. */
-	if (a->produced + 2 - consumed(a) > CHANNEL_ANSWERS)
-		return false;
-	return !(verdict->set & SPW_VERDICT_PAYLOAD) || a->payload_used_at[a->next_payload] <= consumed(a);
+	return __atomic_load_n(&a->state->class[class].settled, __ATOMIC_ACQUIRE);
+}
+
+/* The count is the active inspector's: once it is another, what was known last is all that is known. */
+static uint64_t consumed(struct answerer *a)
+{
+	const uint64_t now = __atomic_load_n(&a->state->consumed, __ATOMIC_ACQUIRE);
+
+	if (answer_active(a) && now <= a->produced)
+		a->consumed = now;
+	return a->consumed;
+}
+
+bool answer_room(struct answerer *a)
+{
+	/* One for the run that is still open, one for the answer after it. The page is asked only when it seems full.
+	 */
+	return a->produced + 2 - a->consumed <= CHANNEL_ANSWERS || a->produced + 2 - consumed(a) <= CHANNEL_ANSWERS;
+}
+
+static bool payload_free(struct answerer *a, unsigned slot)
+{
+	struct payload_slot *p = &a->payload[slot];
+
+	if (p->used && p->id <= answer_settled(a, p->class))
+		p->used = false;
+	return !p->used;
+}
+
+unsigned answer_free_payloads(struct answerer *a, unsigned enough)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CHANNEL_PAYLOADS && n < enough; i++)
+		n += payload_free(a, i);
+	return n;
 }
 
 static void close_run(struct answerer *a)
 {
-	if (!a->run.count)
+	if (!a->open)
 		return;
 	a->out->ring[a->produced++ % CHANNEL_ANSWERS] = a->run;
-	a->run.count = 0;
+	a->open = false;
 }
 
-static bool joins(const struct answerer *a, const struct spw_verdict *v)
+struct channel_answer answer_plain(const struct answerer *a, unsigned class, uint64_t id,
+				   const struct spw_packet *packet, uint32_t code, uint32_t set)
 {
-	return a->run.count && !a->run.set && !v->set && a->run.verdict == v->code &&
-	       (v->code == SPW_ACCEPT || v->code == SPW_DROP);
+	return (struct channel_answer){
+	    .first = (uint32_t)id,
+	    .last = (uint32_t)id,
+	    .verdict = code,
+	    .set = set,
+	    .mark = a->state->class[class].has_mark ? packet->mark : 0,
+	    .bytes = packet->length,
+	    .class = (uint8_t) class,
+	};
 }
 
-static void put_payload(struct answerer *a, const struct spw_verdict *v)
-{
-	unsigned slot = a->next_payload;
-
-	a->next_payload = (slot + 1) % CHANNEL_PAYLOADS;
-	memcpy(a->out->payload[slot], v->payload, v->payload_len);
-	a->payload_used_at[slot] = a->produced + 1;
-	a->run.payload = slot;
-	a->run.payload_len = (uint32_t)v->payload_len;
-}
-
-/* A payload that is too long, missing, or for a packet that was cut would be mangled by the kernel without a word. */
-static bool possible(const struct spw_packet *p, const struct spw_verdict *v)
+static int check(const struct spw_packet *p, const struct spw_verdict *v)
 {
 	if (v->code != SPW_DROP && v->code != SPW_ACCEPT && v->code != SPW_QUEUE && v->code != SPW_REPEAT)
-		return false;
+		return -EINVAL;
+	if (v->set & ~KNOWN_BITS)
+		return -EINVAL;
 	if (!(v->set & SPW_VERDICT_PAYLOAD))
-		return true;
-	return v->payload && v->payload_len && v->payload_len <= SPW_PAYLOAD_MAX && p->payload_len >= p->length;
+		return 0;
+	if (!v->payload || !v->payload_len || v->payload_len > SPW_PAYLOAD_MAX)
+		return -EINVAL;
+	/* The kernel would replace the whole packet by what is left of it, without a word. */
+	return p->payload_len < p->length ? -EMSGSIZE : 0;
 }
 
-void answer_put(struct answerer *a, const struct spw_packet *p, const struct spw_verdict *v)
+/* Copied and mended where it will be read: nobody looks there before the answer is published. */
+static int put_payload(struct answerer *a, uint64_t id, const struct spw_packet *p, const struct spw_verdict *v,
+		       struct channel_answer *draft)
 {
-	static const struct spw_verdict drop = {.size = sizeof(drop), .code = SPW_DROP};
+	unsigned slot = a->next_payload;
+	int error;
 
-	if (!possible(p, v))
-		v = &drop;
-	if (joins(a, v)) {
-		a->run.last = p->id;
-		a->run.count++;
-		a->run.bytes += p->length;
+	for (unsigned i = 0; i < CHANNEL_PAYLOADS && !payload_free(a, slot); i++)
+		slot = (slot + 1) % CHANNEL_PAYLOADS;
+	if (a->payload[slot].used)
+		return -EAGAIN;
+	memcpy(a->out->payload[slot], v->payload, v->payload_len);
+	error = spw_packet_repair(a->out->payload[slot], v->payload_len, p->hw_protocol);
+	if (error)
+		return error;
+	a->payload[slot] = (struct payload_slot){.id = id, .class = draft->class, .used = true};
+	a->next_payload = (slot + 1) % CHANNEL_PAYLOADS;
+	draft->payload = slot;
+	draft->payload_len = (uint32_t)v->payload_len;
+	return 0;
+}
+
+int answer_draft(struct answerer *a, unsigned class, uint64_t id, const struct spw_packet *p,
+		 const struct spw_verdict *v, struct channel_answer *draft)
+{
+	int error = check(p, v);
+
+	if (error)
+		return error;
+	*draft = answer_plain(a, class, id, p, v->code, v->set & ~SPW_VERDICT_TRUST);
+	if (v->set & SPW_VERDICT_MARK)
+		draft->mark = v->mark;
+	draft->priority = v->set & SPW_VERDICT_PRIORITY ? v->priority : 0;
+	draft->queue = v->code == SPW_QUEUE ? v->queue : 0;
+	return v->set & SPW_VERDICT_PAYLOAD ? put_payload(a, id, p, v, draft) : 0;
+}
+
+/* What may stand for several packets at once. */
+static bool joinable(const struct answerer *a, const struct channel_answer *d)
+{
+	if (d->early || (d->set & ~CHANNEL_TRUSTED) || a->state->class[d->class].has_mark)
+		return false;
+	return d->verdict == SPW_ACCEPT || d->verdict == SPW_DROP || d->verdict == CHANNEL_STALE;
+}
+
+void answer_put(struct answerer *a, const struct channel_answer *d)
+{
+	if (a->open && a->run.class == d->class && a->run.verdict == d->verdict && a->run.set == d->set &&
+	    a->run.last + 1 == d->first && joinable(a, &a->run) && joinable(a, d)) {
+		a->run.last = d->last;
+		a->run.bytes += d->bytes;
 		return;
 	}
 	close_run(a);
-	a->run = (struct channel_answer){
-	    .last = p->id,
-	    .count = 1,
-	    .verdict = v->code,
-	    .set = v->set,
-	    .mark = v->mark,
-	    .priority = v->priority,
-	    .queue = v->queue,
-	    .bytes = p->length,
-	};
-	if (v->set & SPW_VERDICT_PAYLOAD)
-		put_payload(a, v);
+	a->run = *d;
+	a->open = true;
 }
 
 void answer_publish(struct answerer *a)
 {
-	uint64_t one = 1;
+	const uint64_t one = 1;
 
 	close_run(a);
 	__atomic_store_n(&a->out->produced, a->produced, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&a->state->engine_sleeps, __ATOMIC_SEQ_CST) && write(a->bell, &one, sizeof(one)) < 0)
-		return; /* a full bell is ringing already */
+	if (__atomic_load_n(&a->state->engine_sleeps, __ATOMIC_SEQ_CST))
+		(void)!write(a->bell, &one, sizeof(one)); /* a full bell is ringing already */
 }

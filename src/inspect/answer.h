@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The inspector's pen: writes answers into its page, joining runs of plain accepts and drops into one. Sends no
- * verdict.
+ * The inspector's pen: writes answers into its page, joining plain ones of neighbouring ids into one. Knows no order
+ * of packets (window.h does); sends no verdict.
  */
 #ifndef SPW_INSPECT_ANSWER_H
 #define SPW_INSPECT_ANSWER_H
@@ -15,23 +15,51 @@
 struct answerer {
 	struct channel_answers *out;
 	const struct channel_state *state;
+	uint32_t inspector; /* this one's number in the lane */
 	int bell;
-	uint64_t produced;                          /* answers published */
-	struct channel_answer run;                  /* not yet published; count 0: none */
-	uint64_t payload_used_at[CHANNEL_PAYLOADS]; /* number of the answer after which a slot is free again */
+	bool open;                 /* `run` is not yet on the page */
+	uint64_t produced;         /* answers on the page, published or not */
+	uint64_t consumed;         /* of them, taken by the engine, as far as known */
+	struct channel_answer run; /* what the next one may join */
 	unsigned next_payload;
+	struct payload_slot {
+		uint64_t id; /* of the packet; the slot is free again when that is settled */
+		uint32_t class;
+		bool used;
+	} payload[CHANNEL_PAYLOADS];
 };
 
 /* Starts to write behind whatever an earlier inspector has left on the page. */
-void answer_start(struct answerer *a, struct channel_answers *out, const struct channel_state *state, int bell);
+void answer_start(struct answerer *a, struct channel_answers *out, const struct channel_state *state,
+		  uint32_t inspector, int bell);
 
-/* True where there is room for another verdict (with a payload: for that too). */
-bool answer_room(const struct answerer *a, const struct spw_verdict *verdict);
+/* True while the engine says that this inspector may receive. */
+bool answer_active(const struct answerer *a);
 
-/* Notes the verdict for a packet; answer_room() must hold. A verdict that can't be carried out becomes a drop. */
-void answer_put(struct answerer *a, const struct spw_packet *packet, const struct spw_verdict *verdict);
+/* Every id of the class up to this one is decided. */
+uint64_t answer_settled(const struct answerer *a, unsigned class);
 
-/* Publishes what has been noted, and rings the engine's bell where it sleeps. */
+/* True where there is room for another answer on the page. */
+bool answer_room(struct answerer *a);
+
+/* Payload slots that are free, counted up to `enough`. */
+unsigned answer_free_payloads(struct answerer *a, unsigned enough);
+
+/*
+ * Makes an answer of a verdict, with a mended payload in a slot of its own where there is one, but doesn't put it yet.
+ * -EINVAL, -EMSGSIZE, -EBADMSG, -EOPNOTSUPP: it can't be carried out; -EAGAIN: no slot is free.
+ */
+int answer_draft(struct answerer *a, unsigned class, uint64_t id, const struct spw_packet *packet,
+		 const struct spw_verdict *verdict, struct channel_answer *draft);
+
+/* An answer without a verdict of the user's: `code` one of both enums, set 0 or CHANNEL_TRUSTED. */
+struct channel_answer answer_plain(const struct answerer *a, unsigned class, uint64_t id,
+				   const struct spw_packet *packet, uint32_t code, uint32_t set);
+
+/* Puts an answer; answer_room() must hold. */
+void answer_put(struct answerer *a, const struct channel_answer *draft);
+
+/* Publishes what has been put, and rings the engine's bell where it sleeps. */
 void answer_publish(struct answerer *a);
 
 #endif

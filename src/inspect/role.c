@@ -13,6 +13,12 @@
 #include <string.h>
 #include <time.h>
 
+#define SHIPPED(its_name, function)                                                                                    \
+	{                                                                                                              \
+		.api = SPW_INSPECTOR_API, .size = sizeof(struct spw_inspector), .name = (its_name),                    \
+		.packet = (function)                                                                                   \
+	}
+
 static uint64_t delay_ns;
 
 static void accept_packet(void *self, const struct spw_packet *packet, struct spw_verdict *verdict)
@@ -51,12 +57,9 @@ static const struct spw_inspector *load(const char *file)
 
 int inspector_main(const char *what)
 {
-	static const struct spw_inspector acceptor = {
-	    SPW_INSPECTOR_API, sizeof(acceptor), "accept", accept_packet, NULL, NULL};
-	static const struct spw_inspector dropper = {
-	    SPW_INSPECTOR_API, sizeof(dropper), "drop", drop_packet, NULL, NULL};
-	static const struct spw_inspector delayer = {
-	    SPW_INSPECTOR_API, sizeof(delayer), "delay", delay_packet, NULL, NULL};
+	static const struct spw_inspector acceptor = SHIPPED("accept", accept_packet);
+	static const struct spw_inspector dropper = SHIPPED("drop", drop_packet);
+	static const struct spw_inspector delayer = SHIPPED("delay", delay_packet);
 	const struct spw_inspector *insp;
 	int error;
 

@@ -1,167 +1,151 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An inspector's life: attach to the lane that `spillway run` prepared, read packets from the kernel, call the user's
- * code, answer. Runs without any privilege; reads packets, and never sends a verdict.
+ * The push interface: an inspector's life from attaching to leaving, calling the user's functions. Runs without any
+ * privilege; never sends a verdict to the kernel.
  */
 #include "clock.h"
-#include "inspect/answer.h"
-
-#include <spillway/inspector.h>
-#include <spillway/queue.h>
+#include "inspect/inspect.h"
+#include "inspect/pace.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
-#include <unistd.h>
 
-#define BATCH         256
-#define PUBLISH_NS    100000 /* a slow inspector's answers leave at least this often */
-#define COALESCE_NS   50000  /* under load, a short nap triples the size of the batches */
-#define COALESCE_FROM 2      /* messages in the last batch that count as load */
+#define PUBLISH_NS 100000 /* a slow inspector's answers leave at least this often */
 
-struct attachment {
-	struct channel_answers *answers;
-	const struct channel_state *state;
-	int bell, lease, socket;
-	unsigned queue;
+/* For spw_inspector_counts(): a process has one lane. */
+static const struct spw_lane *running;
+
+struct push {
+	struct spw_inspector user;
+	void *self;
+	struct spw_lane *lane;
+	struct pace pace;
 };
 
-static void nap(long ns)
+/* An inspector compiled with an older header has fewer fields; what a newer one has more must be 0. */
+static int take_inspector(struct spw_inspector *ours, const struct spw_inspector *theirs)
 {
-	struct timespec t = {.tv_nsec = ns};
+	const size_t least = offsetof(struct spw_inspector, gap); /* API 1 */
+	const char *bytes = (const char *)theirs;
 
-	nanosleep(&t, NULL);
-}
-
-static int attach(struct attachment *at)
-{
-	const char *env = getenv(CHANNEL_ENV);
-	unsigned version;
-	int answers, state;
-	void *map;
-
-	if (!env)
-		return -ENOENT;
-	if (sscanf(env, CHANNEL_ENV_FORMAT, &version, &answers, &state, &at->bell, &at->lease, &at->socket,
-		   &at->queue) != 7 ||
-	    version != CHANNEL_VERSION)
-		return -EPROTO;
-	map = mmap(NULL, sizeof(struct channel_answers), PROT_READ | PROT_WRITE, MAP_SHARED, answers, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	at->answers = map;
-	map = mmap(NULL, sizeof(struct channel_state), PROT_READ, MAP_SHARED, state, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	at->state = map;
-	close(answers);
-	close(state);
-	return at->state->version == CHANNEL_VERSION ? 0 : -EPROTO;
-}
-
-static bool lease_ended(const struct attachment *at)
-{
-	struct pollfd p = {.fd = at->lease};
-
-	return poll(&p, 1, 0) > 0;
-}
-
-/* Waits for packets. False: the lease has ended, leave. */
-static bool wait_for_packets(const struct attachment *at)
-{
-	struct pollfd p[2] = {{.fd = at->socket, .events = POLLIN}, {.fd = at->lease}};
-
-	while (poll(p, 2, -1) < 0 && errno == EINTR)
-		;
-	return !p[1].revents;
-}
-
-/* Waits until the engine has taken enough answers. False: leave. */
-static bool wait_for_room(struct answerer *pen, const struct attachment *at, const struct spw_verdict *v)
-{
-	while (!answer_room(pen, v)) {
-		answer_publish(pen);
-		if (lease_ended(at))
-			return false;
-		nap(COALESCE_NS);
+	if (theirs->api < 1 || theirs->api > SPW_INSPECTOR_API || theirs->size < least || !theirs->packet)
+		return -EINVAL;
+	for (size_t i = sizeof(*ours); i < theirs->size; i++) {
+		if (bytes[i])
+			return -EINVAL;
 	}
-	return true;
+	memset(ours, 0, sizeof(*ours));
+	memcpy(ours, theirs, theirs->size < sizeof(*ours) ? theirs->size : sizeof(*ours));
+	/* It was written when there was no other. */
+	if (ours->api == 1)
+		ours->sandbox = SPW_SANDBOX_WIDE;
+	return 0;
 }
 
-static bool inspect_batch(const struct spw_inspector *insp, void *self, struct answerer *pen,
-			  const struct attachment *at, const struct spw_batch *batch, unsigned n)
+static void show(struct push *push, struct slot *slot)
 {
-	uint64_t published = clock_ns();
-
-	for (unsigned i = 0; i < n; i++) {
-		const struct spw_packet *p = spw_batch_packet(batch, i);
-		struct spw_verdict v = {.size = sizeof(v), .code = SPW_ACCEPT};
-
-		insp->packet(self, p, &v);
-		if (!wait_for_room(pen, at, &v))
-			return false;
-		answer_put(pen, p, &v);
-		if (clock_ns() - published > PUBLISH_NS) {
-			answer_publish(pen);
-			if (lease_ended(at))
-				return false;
-			published = clock_ns();
-		}
-	}
-	answer_publish(pen);
-	return true;
-}
-
-static int serve(const struct spw_inspector *insp, void *self, const struct attachment *at)
-{
-	struct spw_batch *batch = spw_batch_new(BATCH);
-	struct answerer pen;
-	int n = 0, error = 0;
-
-	if (!batch)
-		return -ENOMEM;
-	answer_start(&pen, at->answers, at->state, at->bell);
-	__atomic_store_n(&at->answers->ready, 1, __ATOMIC_RELEASE);
-	answer_publish(&pen); /* rings: the engine sees that we are ready */
-	for (;;) {
-		if (n >= COALESCE_FROM && n < BATCH) /* a full batch has more behind it */
-			nap(COALESCE_NS);
-		n = spw_batch_receive(batch, at->socket, BATCH);
-		if (n > 0 && !inspect_batch(insp, self, &pen, at, batch, (unsigned)n))
-			break;
-		if (n == -EAGAIN && !wait_for_packets(at))
-			break;
-		if (n < 0 && n != -EAGAIN && n != -EINTR && n != -ENOBUFS) {
-			error = n;
-			break;
-		}
-	}
-	spw_batch_free(batch);
-	return error;
-}
-
-int spw_inspector_run(const struct spw_inspector *insp)
-{
-	struct attachment at = {0};
-	void *self = NULL;
+	static const struct spw_verdict drop = {.size = sizeof(drop), .code = SPW_DROP};
+	struct spw_verdict v = {.size = sizeof(v), .code = SPW_ACCEPT};
 	int error;
 
-	if (insp->api != SPW_INSPECTOR_API || insp->size < sizeof(*insp) || !insp->packet)
-		return -EINVAL;
-	error = attach(&at);
-	if (!error && insp->start)
-		error = insp->start(&self);
+	if (slot->gap.causes && push->user.gap)
+		push->user.gap(push->self, &slot->gap);
+	push->user.packet(push->self, &slot->packet, &v);
+	error = deliver_verdict(push->lane, slot, &v);
+	if (error && error != -ESHUTDOWN) {
+		push->lane->counts.refused++;
+		(void)deliver_verdict(push->lane, slot, &drop);
+	}
+}
+
+/* Shows what was received. A slow inspector's answers leave while it works on the next packet. */
+static void show_batch(struct push *push)
+{
+	uint64_t published = clock_ns();
+	struct slot *slot;
+
+	while (!push->lane->leaving && (slot = deliver_next(push->lane))) {
+		show(push, slot);
+		if (clock_ns() - published <= PUBLISH_NS)
+			continue;
+		deliver_publish(push->lane);
+		if (lane_lease_ended(push->lane))
+			return;
+		published = clock_ns();
+	}
+	deliver_publish(push->lane);
+}
+
+static void nap(uint64_t ns)
+{
+	const struct timespec t = {.tv_nsec = (long)ns};
+
+	if (ns)
+		nanosleep(&t, NULL);
+}
+
+static int serve(struct push *push)
+{
+	struct spw_lane *lane = push->lane;
+
+	while (!lane_leaving(lane)) {
+		int n = 0;
+
+		if (lane->was_active && lane->ready)
+			n = intake_receive(lane, push->pace.batch);
+		if (n < 0)
+			return n;
+		if (!n) {
+			(void)lane_wait(lane, -1);
+			continue;
+		}
+		pace_begin(&push->pace, clock_ns());
+		show_batch(push);
+		nap(pace_end(&push->pace, (unsigned)n, clock_ns()));
+	}
+	return 0;
+}
+
+static int run(struct push *push)
+{
+	int error = push->user.start ? push->user.start(&push->self) : 0;
+
 	if (error)
 		return error;
-	/* The nap is meant to be 50 microseconds, not 50 and the default slack of 50 more. */
+	/* A nap is meant to be as long as it says, not that and the default slack of 50 microseconds. */
 	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
-	error = serve(insp, self, &at);
-	if (insp->stop)
-		insp->stop(self);
+	pace_start(&push->pace);
+	error = spw_lane_ready(push->lane);
+	if (!error) {
+		running = push->lane;
+		error = serve(push);
+	}
+	if (push->user.stop)
+		push->user.stop(push->self);
+	running = NULL;
 	return error;
+}
+
+int spw_inspector_run(const struct spw_inspector *inspector)
+{
+	struct spw_lane_config config = {.size = sizeof(config)};
+	struct push push = {0};
+	int error = take_inspector(&push.user, inspector);
+
+	config.copy_range = push.user.copy_range;
+	config.sandbox = push.user.sandbox;
+	if (!error)
+		error = spw_lane_attach(&push.lane, &config);
+	if (error)
+		return error;
+	error = run(&push);
+	spw_lane_detach(push.lane);
+	return error;
+}
+
+int spw_inspector_counts(struct spw_counts *counts)
+{
+	return running ? spw_lane_counts(running, counts) : -ENOENT;
 }
