@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include "control/server.h"
 #include "engine/engine.h"
 #include "inspect/role.h"
 
@@ -39,6 +40,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(verb, "_engine"))
 		return engine_main();
+	if (!strcmp(verb, "_control"))
+		return control_main();
 	if (!strcmp(verb, "_inspector") && argc == 4)
 		return inspector_main(argv[3]);
 	if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h"))
