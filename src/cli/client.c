@@ -7,6 +7,7 @@
 #include "control/client.h"
 #include "control/server.h"
 #include "control/status.h"
+#include "keeper/keeper.h"
 
 #include <getopt.h>
 #include <stdio.h>
