@@ -102,8 +102,9 @@ enum kernel_mistake {
 	MISTAKE_MASK_IGNORED,      /* flags outside the mask are changed too */
 	MISTAKE_OTHER_BUSY,        /* BIND of somebody else's queue is EBUSY */
 	MISTAKE_UNBIND_ACCEPTS,    /* what an unbound queue held goes on */
-	MISTAKE_HELD_FIRST,        /* a fail-opened packet waits for those that are held */
+	MISTAKE_REPEAT_ACCEPTS,    /* REPEAT goes on with the next hook */
 	MISTAKE_AGGREGATE_COUNTED, /* every segment of a dropped aggregate is counted */
+	MISTAKE_CONGESTION_ENDS,   /* any read ends congestion, not only the last */
 	MISTAKE_ERROR_FREE,        /* error messages take no room in the socket */
 	MISTAKES
 };
