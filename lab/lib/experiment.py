@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import subprocess
 import time
 
 from . import chart, figures, hosts, interceptor, sandbox, tools
@@ -97,7 +98,7 @@ def _run(name, parts, given, directory, summary, bench_class):
         print(f"[{time.monotonic() - begun:4.0f} s] {part}", flush=True)
         try:
             parts[part](bench)
-        except sandbox.LabError as error:
+        except (sandbox.LabError, OSError, subprocess.TimeoutExpired) as error:
             report.check(part + "_ran", False, str(error))
     if given.json:
         report.write(given.json)

@@ -32,10 +32,22 @@ class Faults:
 
     def kill(self, who):
         """kill -9; returns the pid that is gone."""
-        pid = self.interceptor.pid(who)
-        os.kill(pid, signal.SIGKILL)
+        pid = self._signal(who, signal.SIGKILL)
         self.note("kill " + who)
         return pid
+
+    def _signal(self, who, number):
+        """To the process that status names; if that has just ended, to the next one."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            pid = self.interceptor.pid(who)
+            try:
+                os.kill(pid, number)
+                return pid
+            except ProcessLookupError:
+                if time.monotonic() > end:
+                    raise LabError(f"status names {who} {pid}, which is no process") from None
+            time.sleep(0.002)
 
     def kill_and_wait(self, who):
         """kill -9, and waits until another one is at work."""
@@ -55,8 +67,7 @@ class Faults:
 
     def stop(self, who, seconds):
         """SIGSTOP, so long, SIGCONT; a process that was replaced meanwhile is left alone."""
-        pid = self.interceptor.pid(who)
-        os.kill(pid, signal.SIGSTOP)
+        pid = self._signal(who, signal.SIGSTOP)
         self.note("stop " + who)
         try:
             time.sleep(seconds)

@@ -36,7 +36,8 @@ def version(binary):
 
 class Interceptor:
     """The seed's interceptor: queue 0, length 16, 50 ms a packet; keywords change or add options (None leaves one
-    out, True is an option without a value, a list repeats it). Use it in a with statement: it is stopped at the end, and its log shown if it did not end well."""
+    out, True is an option without a value, a list repeats it). Use it in a with statement: it is stopped at the end, and
+    its log shown if it did not end well."""
 
     def __init__(self, host, binary, fail_open, **options):
         self.host = host
