@@ -11,6 +11,7 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
+LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(DATADIR)/man
 
 CC ?= cc
@@ -48,7 +49,7 @@ CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN),$(wildcard src/*/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # Kept, though only a chain of rules asks for them.
-.SECONDARY: $(call obj,$(wildcard tests/*/*.c bench/*.c))
+.SECONDARY: $(call obj,$(wildcard tests/*/*.c bench/*.c lab/tools/*.c))
 
 LIB_A := $(BUILD)/libspillway.a
 LIB_SO := $(BUILD)/libspillway.so
@@ -60,6 +61,9 @@ SIM_A := $(BUILD)/libsim.a
 SPILLWAY := $(BUILD)/spillway
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+# What the lab's experiments start: programs, and a plug-in.
+LAB_PLUGIN := $(BUILD)/lab/slow.so
+LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
 BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
@@ -71,7 +75,7 @@ all: deps-check
 	+@$(MAKE) --no-print-directory build
 
 .PHONY: build
-build: $(SPILLWAY) $(LIB_A) $(LIB_SO) $(MAIN_A) $(MAN)
+build: $(SPILLWAY) $(LIB_A) $(LIB_SO) $(MAIN_A) $(LAB) $(LAB_PLUGIN) $(MAN)
 
 help:
 	@echo "make          build everything into $(BUILD)/"
@@ -129,6 +133,18 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
 
+# One of them is an inspector's program: it brings no main() of its own.
+$(BUILD)/lab/hostile: MORE := $(MAIN_A) $(LIB_A)
+$(BUILD)/lab/hostile: $(MAIN_A) $(LIB_A)
+$(BUILD)/lab/%: $(BUILD)/obj/lab/tools/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $< $(MORE) $(if $(MORE),$(MNL_LIBS))
+$(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<
+
 # The fuzzers compile what they test anew, instrumented; libFuzzer is clang's.
 fuzzers: $(FUZZ)
 $(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC)
@@ -170,6 +186,8 @@ install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
 	install -m 0755 $(SPILLWAY) $(DESTDIR)$(BINDIR)/spillway
 	install -m 0644 include/spillway/*.h $(DESTDIR)$(INCLUDEDIR)/spillway/
 	install -m 0644 $(LIB_A) $(MAIN_A) $(DESTDIR)$(LIBDIR)/
+	install -d $(DESTDIR)$(LIBEXECDIR)/spillway
+	install -m 0755 $(LAB) $(LAB_PLUGIN) $(DESTDIR)$(LIBEXECDIR)/spillway/
 	install -m 0755 $(LIB_REAL) $(DESTDIR)$(LIBDIR)/
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so.$(SOVERSION)
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so
