@@ -65,8 +65,9 @@ class Interceptor:
         if kind is None and status != 0:
             raise LabError(f"spillway run: exit {status} after SIGTERM: {self.last_log()}")
 
-    def start(self, timeout=5.0):
-        """Starts it and waits until every inspector is running. A second time: a new run takes over from a dead one."""
+    def start(self, timeout=5.0, ready=True):
+        """Starts it and waits until it answers and (ready) every inspector is running. A second time: a new run takes
+        over from a dead one."""
         with open(self.log, "ab") as log:
             self.process = self.host.start(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + timeout
@@ -74,7 +75,7 @@ class Interceptor:
             if self.process.poll() is not None:
                 raise LabError(f"spillway run: exit {self.process.returncode}: {self.last_log()}")
             status = self._try_status()
-            if status and all(lane["inspector"]["state"] == "running" for lane in status["lanes"]):
+            if status and (not ready or all(lane["inspector"]["state"] == "running" for lane in status["lanes"])):
                 return
             time.sleep(0.01)
         self.process.kill()
