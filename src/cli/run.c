@@ -177,8 +177,9 @@ static int parse_care(struct run_options *o, int opt, const char *value)
 	case OPT_MARK:
 		return parse_mark(value, &o->common.mark, &o->common.mark_mask)
 			   ? 0
-			   : usage_error("run: --mark %s: give VALUE/MASK, like 0x100/0xff00, the value within the mask",
-					 value);
+			   : usage_error(
+				 "run: --mark %s: give VALUE/MASK, like 0x100/0xff00, the value within the mask",
+				 value);
 	case OPT_REPORT:
 		o->keeper.report_only = true;
 		return 0;
@@ -396,11 +397,12 @@ static void say_lane(const struct keeper_lane *l, const char *inspect)
 		const struct lane_config *c = &now.class[i].config;
 
 		say_deadline(c->deadline_ns, deadline, sizeof(deadline));
-		fprintf(stderr,
-			"spillway: queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
-			"inspector %s\n",
-			l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
-			(long long)l->buffer[i] / 1024, inspect);
+		fprintf(
+		    stderr,
+		    "spillway: queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
+		    "inspector %s\n",
+		    l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
+		    (long long)l->buffer[i] / 1024, inspect);
 	}
 }
 
@@ -478,8 +480,8 @@ int run_verb(int argc, char **argv)
 		status = open_control(o.control, &listener);
 	if (status)
 		return status;
-	status = resume >= 0 ? keeper_resume(&r.keeper, &o.keeper, resume)
-			     : keeper_start(&r.keeper, &o.keeper, listener);
+	status =
+	    resume >= 0 ? keeper_resume(&r.keeper, &o.keeper, resume) : keeper_start(&r.keeper, &o.keeper, listener);
 	if (status) {
 		fprintf(stderr, "spillway: %s\n", r.keeper.error);
 	} else {

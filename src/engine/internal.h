@@ -28,7 +28,8 @@ struct engine {
 
 /* commit.c */
 
-/* Carries the orders out and makes the lane as it is the one that holds. 0 or a negative errno: nothing is committed. */
+/* Carries the orders out and makes the lane as it is the one that holds. 0 or a negative errno: nothing is committed.
+ */
 int engine_commit(struct engine *e);
 /* An engine before us died between intent and commit: does what it intended. 0 or a negative errno. */
 int engine_repeat(struct engine *e);

@@ -43,6 +43,9 @@ enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_n
 /* tend.c */
 void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
 
+/* counters.c */
+void keeper_read_counters(struct keeper *k, uint64_t now_ns);
+
 /* upgrade.c */
 int keeper_upgrade(struct keeper *k, uint32_t number);
 int keeper_go_back(struct keeper *k, const char *why);

@@ -19,6 +19,8 @@
 
 #define BUFFER_BYTES (32u << 20)
 #define BUFFER_MAX   (128u << 20)
+#define TEND_SOON_MS 10
+#define TEND_MS      100
 #define LINE_RATE    1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
@@ -47,7 +49,8 @@ static int exit_status(const struct spw_queue *queue, int error)
 	}
 }
 
-/* What arrives at line rate until it is late must fit into the socket, else packets go uninspected before their time. */
+/* What arrives at line rate until it is late must fit into the socket, else packets go uninspected before their time.
+ */
 static uint32_t buffer_for(const struct lane_config *c)
 {
 	uint64_t bytes = LINE_RATE / 1000 * (c->deadline_ns / 1000000) * 9 / 8;
@@ -96,7 +99,7 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 			      .down_reason = REASON_DOWN};
 	l->page->orphan_ns = k->config.orphan_ns;
 	for (unsigned i = 0; i < l->classes && !status; i++) {
-		lane_class_init(&lane->class[i], &k->config.class[i], now);
+		lane_class_init(&lane->class[i], &k -> config.class[i], now);
 		status = bind_class(k, l, i);
 	}
 	if (!status)
@@ -149,6 +152,8 @@ int keeper_open_program(struct keeper *k)
 	ssize_t len = readlink("/proc/self/exe", k->path, sizeof(k->path) - 1);
 
 	k->path[len > 0 ? len : 0] = '\0';
+	if (spw_counter_open(&k->counter))
+		k->counter.fd = -1;
 	k->exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (k->exe < 0)
 		return keeper_fail(k, EXIT_FAILED, "/proc/self/exe: %s; mount /proc", strerror(errno));
@@ -212,6 +217,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 		status = start_lane(k, (uint16_t)n);
 	if (status)
 		return status;
+	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		show_lane(k, &k->lane[i]);
 	k->board->lanes = k->lanes;
@@ -301,13 +307,29 @@ static void tend_control(struct keeper *k)
 		answer(k, &a);
 }
 
+/* Something is about to happen that no descriptor tells. */
+static bool in_motion(const struct keeper *k)
+{
+	if (k->upgrade.phase != UPGRADE_NONE)
+		return true;
+	for (unsigned i = 0; i < k->lanes; i++) {
+		const struct keeper_lane *l = &k->lane[i];
+
+		if (l->engine.pid <= 0 || l->engine_watch.since_ns || l->inspector_watch.since_ns || l->gone ||
+		    k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
+			return true;
+	}
+	return false;
+}
+
 int keeper_tend(struct keeper *k)
 {
 	for (unsigned i = 0; i < k->lanes; i++)
 		keeper_tend_lane(k, &k->lane[i], clock_ns());
+	keeper_read_counters(k, clock_ns());
 	keeper_tend_upgrade(k);
 	tend_control(k);
-	return 20;
+	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
 }
 
 static void log_books(const struct keeper_lane *l)
@@ -323,13 +345,14 @@ static void log_books(const struct keeper_lane *l)
 			spilled += c->books.spilled[i];
 			shut += c->books.shut[i];
 		}
-		fprintf(stderr,
-			"spillway: queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
-			"unreconciled%s\n",
-			l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
-			(unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
-			(unsigned long long)lane_unreconciled(c),
-			c->books.uncounted ? "; more may have passed uncounted" : "");
+		fprintf(
+		    stderr,
+		    "spillway: queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
+		    "unreconciled%s\n",
+		    l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
+		    (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
+		    (unsigned long long)lane_unreconciled(c),
+		    c->books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
 
@@ -367,6 +390,8 @@ static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason 
 
 void keeper_stop(struct keeper *k, enum lane_reason reason)
 {
+	k->count_at_ns = 0;
+	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		stop_lane(k, &k->lane[i], reason);
 	k->lanes = 0;

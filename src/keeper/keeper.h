@@ -8,14 +8,15 @@
 
 #include "engine/engine.h"
 #include "keeper/board.h"
+#include "nfqueue/counter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define KEEPER_TEXT      512
-#define KEEPER_SUSPECTS  64u /* flows remembered for a death each, a lane */
+#define KEEPER_TEXT       512
+#define KEEPER_SUSPECTS   64u /* flows remembered for a death each, a lane */
 #define KEEPER_FDS_A_LANE 4u
 
 enum keeper_inspector { INSPECT_BUILTIN, INSPECT_PLUGIN, INSPECT_EXEC };
@@ -73,7 +74,7 @@ struct keeper_lane {
 	struct keeper_seat seat, next; /* the present inspector; one that stands ready to take its place */
 	bool gone;                     /* the present one is dead, and the engine has not been told yet */
 	enum lane_reason gone_reason;
-	bool was_ready;   /* some inspector of this lane has been */
+	bool was_ready;                           /* some inspector of this lane has been */
 	uint32_t engine_deaths, inspector_deaths; /* in a row, soon after the start */
 	uint64_t engine_at_ns, inspector_at_ns;   /* not before then is the next one started */
 	struct keeper_watch engine_watch, inspector_watch;
@@ -82,6 +83,7 @@ struct keeper_lane {
 	uint32_t requests;               /* sent to the engine so far */
 	enum lane_state told_state[CHANNEL_CLASSES];
 	uint64_t told_lost[CHANNEL_CLASSES];
+	uint64_t counted[CHANNEL_CLASSES]; /* what the rule's counter said last */
 };
 
 /* A change of programs under way: see upgrade.c. */
@@ -103,7 +105,7 @@ struct keeper_upgrade {
 	char why[KEEPER_TEXT];
 };
 
-#define KEEPER_LAYOUT 1u /* of what one program hands to its next version */
+#define KEEPER_LAYOUT 1u                /* of what one program hands to its next version */
 #define KEEPER_RESUME "SPILLWAY_RESUME" /* environment: the descriptor of that */
 
 struct keeper {
@@ -117,7 +119,9 @@ struct keeper {
 	struct board *board;
 	struct keeper_process control;
 	int control_socket, control_listener;
-	bool ends; /* the run can't go on: k->error */
+	struct spw_counter counter; /* fd -1: can't be read here */
+	uint64_t count_at_ns;
+	bool ends;               /* the run can't go on: k->error */
 	char error[KEEPER_TEXT]; /* "what: why; what to do" of the last failure */
 };
 

@@ -115,7 +115,7 @@ void keeper_lane_blank(struct keeper_lane *l)
 
 void keeper_close_lane(struct keeper_lane *l)
 {
-	const int fds[] = {l->proc_fd, l->page_fd, l->state_fd,   l->state_read_fd, l->bell,         l->wake,
+	const int fds[] = {l->proc_fd, l->page_fd,    l->state_fd, l->state_read_fd, l->bell,        l->wake,
 			   l->lease,   l->lease_read, l->listener, l->engine_socket, l->engine.pidfd};
 
 	keeper_clear_seat(&l->seat);

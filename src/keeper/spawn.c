@@ -70,8 +70,7 @@ static void run_child(const struct spawn *s)
 			execve(s->path, s->argv, environ);
 		error = -errno;
 	}
-	fprintf(stderr, "spillway: starting the %s: %s: %s; it ends\n",
-		role_names[s->role], what, strerror(-error));
+	fprintf(stderr, "spillway: starting the %s: %s: %s; it ends\n", role_names[s->role], what, strerror(-error));
 	_exit(126);
 }
 

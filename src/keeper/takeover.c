@@ -101,8 +101,7 @@ static pid_t pid_of(int pidfd)
 
 static struct keeper_process adopted(int pidfd)
 {
-	return (struct keeper_process){
-	    .pid = pid_of(pidfd), .pidfd = pidfd, .adopted = true, .started_ns = clock_ns()};
+	return (struct keeper_process){.pid = pid_of(pidfd), .pidfd = pidfd, .adopted = true, .started_ns = clock_ns()};
 }
 
 static void *map(int fd, size_t size)
@@ -162,8 +161,8 @@ static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
 	l->listener = gift[GIFT_LISTENER];
 	l->engine = adopted(gift[GIFT_ENGINE]);
 	for (unsigned i = 0; i < sockets && !error; i++)
-		error = spw_queue_adopt(&l->queue[i], l->page->queue[i], fds[i],
-					fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0), &l->page->config[i]);
+		error = spw_queue_adopt(&l->queue[i], l->page->queue[i], fds[i], fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0),
+					&l->page->config[i]);
 	if (!error && count - sockets == GIFTS_MAX)
 		take_inspector(l, gift);
 	return error;
@@ -181,15 +180,16 @@ bool keeper_take_over(struct keeper *k, struct keeper_lane *l, uint16_t number)
 	if (l->engine_socket < 0)
 		return false;
 	if (take_gifts(l, fds, count)) {
-		fprintf(stderr,
-			"spillway: queue %u: taking over: the engine is of another version; it settles what is held and "
-			"leaves\n",
-			number);
+		fprintf(
+		    stderr,
+		    "spillway: queue %u: taking over: the engine is of another version; it settles what is held and "
+		    "leaves\n",
+		    number);
 		keeper_close_lane(l);
 		return false;
 	}
 	l->number = number;
-	fprintf(stderr, "spillway: queue %u: taken over from a keeper that is dead: engine %d%s\n", number, l->engine.pid,
-		l->seat.process.pid ? ", its inspector and what is held" : " and what is held");
+	fprintf(stderr, "spillway: queue %u: taken over from a keeper that is dead: engine %d%s\n", number,
+		l->engine.pid, l->seat.process.pid ? ", its inspector and what is held" : " and what is held");
 	return true;
 }

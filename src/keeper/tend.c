@@ -17,8 +17,8 @@
 #define PAUSE_MAX   (10 * SECOND)
 #define WORTHY      1000u /* packets answered: the next inspector is started at once */
 #define LOOP_DEATHS 5u
-#define ENGINE_SOON SECOND        /* an engine that dies sooner is not replaced at once for ever */
-#define ENGINE_HUNG (2 * SECOND)  /* without a turn of its loop */
+#define ENGINE_SOON SECOND       /* an engine that dies sooner is not replaced at once for ever */
+#define ENGINE_HUNG (2 * SECOND) /* without a turn of its loop */
 #define POISON_NS   (300 * SECOND)
 #define POISON_FROM 2u /* deaths */
 
@@ -52,8 +52,7 @@ static void start_engine(struct keeper *k, struct keeper_lane *l)
 		error = keeper_tell_inspector(l);
 	if (!error)
 		return;
-	fprintf(stderr, "spillway: queue %u: starting an engine: %s; it is tried again\n", l->number,
-		strerror(-error));
+	fprintf(stderr, "spillway: queue %u: starting an engine: %s; it is tried again\n", l->number, strerror(-error));
 	keeper_kill(&l->engine);
 }
 
@@ -73,7 +72,8 @@ static void watch_engine(struct keeper_lane *l, uint64_t now)
 {
 	uint64_t ticked = __atomic_load_n(&l->page->ticked_ns, __ATOMIC_RELAXED);
 
-	if (now < ticked + ENGINE_HUNG || keeper_stuck(&l->engine_watch, l->engine.pid, now, ENGINE_HUNG) != STUCK_YES) {
+	if (now < ticked + ENGINE_HUNG ||
+	    keeper_stuck(&l->engine_watch, l->engine.pid, now, ENGINE_HUNG) != STUCK_YES) {
 		if (now < ticked + ENGINE_HUNG)
 			l->engine_watch.since_ns = 0;
 		return;
@@ -209,8 +209,10 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 	keeper_how_ended(p, how, sizeof(how));
 	if (never_started(l)) {
 		k->ends = true;
-		keeper_fail(k, EXIT_FAILED, "queue %u: the inspector %s before it was ready; what was held is %s, mend it and start again",
-			    l->number, how, policy_word(l, REASON_DOWN));
+		keeper_fail(
+		    k, EXIT_FAILED,
+		    "queue %u: the inspector %s before it was ready; what was held is %s, mend it and start again",
+		    l->number, how, policy_word(l, REASON_DOWN));
 		return;
 	}
 	fprintf(stderr, "spillway: queue %u: the inspector %s; what it had in hand is %s, another is started\n",
@@ -342,17 +344,19 @@ static void say_state(struct keeper_lane *l, unsigned i, const struct lane_class
 		fprintf(stderr, "spillway: queue %u: inspecting again\n", l->page->queue[i]);
 	else
 		fprintf(stderr, "spillway: queue %u: %s: %s; packets are %s uninspected\n", l->page->queue[i],
-			lane_state_names[now], lane_reason_names[c->reason], now == STATE_OPEN ? "accepted" : "dropped");
+			lane_state_names[now], lane_reason_names[c->reason],
+			now == STATE_OPEN ? "accepted" : "dropped");
 }
 
 static void say_lost(struct keeper_lane *l, unsigned i, const struct lane_class *c)
 {
 	if (c->books.lost == l->told_lost[i])
 		return;
-	fprintf(stderr,
-		"spillway: queue %u: %llu packets lost: the kernel threw away what was held; was a base chain deleted, a "
-		"device taken down, or firewall rules loaded anew?\n",
-		l->page->queue[i], (unsigned long long)(c->books.lost - l->told_lost[i]));
+	fprintf(
+	    stderr,
+	    "spillway: queue %u: %llu packets lost: the kernel threw away what was held; was a base chain deleted, a "
+	    "device taken down, or firewall rules loaded anew?\n",
+	    l->page->queue[i], (unsigned long long)(c->books.lost - l->told_lost[i]));
 	l->told_lost[i] = c->books.lost;
 }
 

@@ -45,9 +45,9 @@ struct handover_lane {
 /* Everything that the next program needs beside its command line; in a memfd. Its version is KEEPER_LAYOUT. */
 struct handover {
 	uint32_t layout, lanes;
-	uint32_t number;  /* of the request that began it */
-	uint32_t back;    /* 1: the new program has failed, this is the old one again */
-	int32_t exe;      /* of the program that ran before */
+	uint32_t number; /* of the request that began it */
+	uint32_t back;   /* 1: the new program has failed, this is the old one again */
+	int32_t exe;     /* of the program that ran before */
 	int32_t board, control_socket, control_listener;
 	struct handover_process control;
 	char why[KEEPER_TEXT]; /* it failed */

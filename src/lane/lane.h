@@ -85,12 +85,12 @@ struct lane_class {
 	uint64_t overtaken; /* packets that may have been overtaken at openings: the bound, summed up */
 	uint64_t rounds;    /* times that packets may have gone round the inspector */
 
-	uint64_t ids;           /* last id assigned, of the last sample */
-	uint64_t settled;       /* every id up to here is decided and told to the kernel */
-	uint64_t answered;      /* every id up to here was answered, or belonged to an inspector that is gone */
-	uint64_t early_upto;    /* highest id that was answered early */
-	uint64_t due;           /* ids up to here are to be settled by policy at once */
-	uint64_t owed;          /* ids up to here were settled by policy with an inspector that may have read them */
+	uint64_t ids;        /* last id assigned, of the last sample */
+	uint64_t settled;    /* every id up to here is decided and told to the kernel */
+	uint64_t answered;   /* every id up to here was answered, or belonged to an inspector that is gone */
+	uint64_t early_upto; /* highest id that was answered early */
+	uint64_t due;        /* ids up to here are to be settled by policy at once */
+	uint64_t owed;       /* ids up to here were settled by policy with an inspector that may have read them */
 	enum lane_reason due_reason;
 	uint64_t held;        /* of the last sample */
 	uint64_t gaps;        /* ids booked as never held */
@@ -106,7 +106,7 @@ struct lane_class {
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
-	uint64_t late_upto; /* ids up to here are past their deadline */
+	uint64_t late_upto;                   /* ids up to here are past their deadline */
 	uint64_t late_first_ns, late_last_ns; /* lateness without a long pause: began, was last seen; 0: none yet */
 
 	uint64_t window_ns; /* the breaker's window: begun then, */
@@ -145,9 +145,9 @@ struct lane {
 	uint64_t answered;  /* packets that it has answered */
 	uint64_t down_ns;   /* no inspector since then; 0: there is one */
 	enum lane_reason down_reason;
-	bool down_long; /* no new one soon: open at once */
-	bool leaving;   /* it finishes what is in hand and leaves */
-	bool busy;      /* its word: the user's code has a packet in hand */
+	bool down_long;                 /* no new one soon: open at once */
+	bool leaving;                   /* it finishes what is in hand and leaves */
+	bool busy;                      /* its word: the user's code has a packet in hand */
 	uint64_t wait_ns, wait_last_ns; /* packets waited then, first and last, without an answer since; 0: none */
 	bool stalled;                   /* the two lie hung_ns apart */
 
@@ -209,8 +209,8 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
 			     uint64_t sequence, struct lane_orders *out);
 
 /*
- * Time goes on: settles what is late or due, opens, probes and closes. `early[i]`: the slots of class i. True where more
- * is to be done at once: carry the orders out and call again.
+ * Time goes on: settles what is late or due, opens, probes and closes. `early[i]`: the slots of class i. True where
+ * more is to be done at once: carry the orders out and call again.
  */
 bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out);
 
@@ -221,9 +221,9 @@ void lane_resume(struct lane *l, uint64_t now_ns);
 void lane_inspector_active(struct lane *l, uint32_t number, uint64_t now_ns);
 
 /*
- * The inspector is gone, all its answers were taken, and nobody else reads. unread[i]: the first id that is still in the
- * socket of class i (the caller's ids are fresh; `ids` plus one: none). What it had in hand is due; the next one starts
- * there. `reason`: REASON_DOWN or REASON_HUNG.
+ * The inspector is gone, all its answers were taken, and nobody else reads. unread[i]: the first id that is still in
+ * the socket of class i (the caller's ids are fresh; `ids` plus one: none). What it had in hand is due; the next one
+ * starts there. `reason`: REASON_DOWN or REASON_HUNG.
  */
 void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reason reason, uint64_t now_ns);
 
@@ -234,7 +234,8 @@ void lane_discarded(struct lane_class *c, struct lane_early *early, uint64_t id,
 void lane_unread(struct lane_class *c, uint64_t id);
 
 /* The policy or the length has changed; `now` was looked at just before the kernel was told. */
-void lane_switch(struct lane_class *c, const struct lane_sample *now, const struct lane_config *config, uint64_t now_ns);
+void lane_switch(struct lane_class *c, const struct lane_sample *now, const struct lane_config *config,
+		 uint64_t now_ns);
 
 /*
  * The counter before the queue, read when nothing moved: what it has counted more than ids and queue drops. `fresh`: it

@@ -36,8 +36,8 @@ void lane_emit_batch(struct step *s, uint32_t id, uint32_t code)
 	if (last && last->kind == ORDER_BATCH && last->class == s->class && last->verdict == code)
 		last->id = id;
 	else
-		s->out->order[s->out->count++] = (struct lane_order){
-		    .kind = ORDER_BATCH, .class = (uint8_t)s->class, .id = id, .verdict = code};
+		s->out->order[s->out->count++] =
+		    (struct lane_order){.kind = ORDER_BATCH, .class = (uint8_t)s->class, .id = id, .verdict = code};
 }
 
 static uint32_t policy_code(const struct step *s, enum lane_reason reason)

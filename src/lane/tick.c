@@ -8,8 +8,8 @@
 #define MS 1000000ull
 
 /* The breaker: a class is opened when most of its packets were late in four windows on end. */
-#define WINDOW_NS   (50 * MS)
-#define BAD_WINDOWS 4u
+#define WINDOW_NS    (50 * MS)
+#define BAD_WINDOWS  4u
 /* Then it is left in peace for a pause, that doubles with each probe that fails. */
 #define PAUSE_NS     (100 * MS)
 #define PAUSE_MAX_NS (600 * MS)
@@ -18,13 +18,13 @@
 #define PROBE_MAX_NS (400 * MS)
 #define TWENTIETH    20u
 /* Inspecting for so long makes past failures forgotten. */
-#define GOOD_NS (5000 * MS)
+#define GOOD_NS      (5000 * MS)
 /* Deadlines without lateness until it is no habit any more. */
-#define HABIT 16u
+#define HABIT        16u
 /* Without an inspector for so long, a class is opened. */
-#define DOWN_NS (100 * MS)
+#define DOWN_NS      (100 * MS)
 /* Above any id that is assigned while the opening is carried out. */
-#define FAR_AHEAD (1u << 30)
+#define FAR_AHEAD    (1u << 30)
 
 static bool passing(const struct lane_class *c)
 {
