@@ -145,13 +145,15 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<
 
-# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's.
+# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's. What they test is the library, or what is
+# named here.
+FUZZED_request := src/control/request.c
 fuzzers: $(FUZZ)
-$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC)
+$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $@ $< $(LIB_SRC) $(MNL_LIBS)
+		-o $@ $< $(or $(FUZZED_$*),$(LIB_SRC)) $(MNL_LIBS) $(CLI_LIBS)
 
 man: $(MAN)
 $(BUILD)/man/%: man/%.scd

@@ -12,6 +12,8 @@
 int run_verb(int argc, char **argv);
 int set_verb(int argc, char **argv);
 int status_verb(int argc, char **argv);
+int audit_verb(int argc, char **argv);
+int upgrade_verb(int argc, char **argv);
 int lab_verb(int argc, char **argv);
 
 /* Parsers: true where all of text is a value of this form. */

@@ -128,7 +128,7 @@ enum request_kind request_parse(const char *text, size_t len, struct ask *ask, c
 	return kind;
 }
 
-char *request_reply(json_t *json)
+char *request_line(json_t *json)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	char *line = NULL;
@@ -142,7 +142,7 @@ char *request_reply(json_t *json)
 
 char *request_done(void)
 {
-	return request_reply(json_pack("{s:i, s:b}", "version", 1, "done", 1));
+	return request_line(json_pack("{s:i, s:b}", "version", 1, "done", 1));
 }
 
 char *request_error(int status, const char *sentence)
@@ -152,5 +152,5 @@ char *request_error(int status, const char *sentence)
 	/* A file's name in it may be no UTF-8. */
 	if (!text)
 		text = json_string("the reason can't be written as UTF-8; look at the messages of spillway run");
-	return request_reply(json_pack("{s:i, s:o, s:i}", "version", 1, "error", text, "exit", status));
+	return request_line(json_pack("{s:i, s:o, s:i}", "version", 1, "error", text, "exit", status));
 }

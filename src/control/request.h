@@ -24,15 +24,13 @@ enum request_kind {
  */
 enum request_kind request_parse(const char *text, size_t len, struct ask *ask, char sentence[REQUEST_SENTENCE]);
 
-/* Replies, with a newline, to be freed. NULL: no memory. */
+/* An object as one line, to be freed; the reference is taken over. NULL: no memory. */
+char *request_line(json_t *object);
 
-/* The reply that is this object; takes the reference over. */
-char *request_reply(json_t *json);
-
-/* What was asked is done. */
+/* A reply as a line: what was asked is done. */
 char *request_done(void);
 
-/* Says what is wrong. `status` is what a command that gets it should exit with. */
+/* A reply as a line: what is wrong. `status` is what a command that gets it should exit with. */
 char *request_error(int status, const char *sentence);
 
 #endif

@@ -93,7 +93,7 @@ static void answer(struct server *s, struct client *cl, uint64_t now)
 
 	switch (request_parse(cl->request, cl->used, &ask, sentence)) {
 	case REQUEST_STATUS:
-		client_reply(cl, request_reply(status_json(&s->pages, wall_ns())), now + WRITING_MS);
+		client_reply(cl, request_line(status_json(&s->pages, wall_ns())), now + WRITING_MS);
 		break;
 	case REQUEST_ASK:
 		ask.number = ++s->asks;
