@@ -107,10 +107,13 @@ struct kernel *kernel_new(const struct kernel_options *options)
 	if (!k)
 		return NULL;
 	k->options = *options;
+	if (!k->options.table)
+		k->options.table = KERNEL_TABLE;
 	k->pool.size = options->packets ? options->packets : KERNEL_TABLE + 16;
 	k->buckets = 1;
 	while (k->buckets < k->pool.size)
 		k->buckets *= 2;
+	k->netlink.overfill = options->overfill;
 	k->netlink.congestion_ends = wrong(k, MISTAKE_CONGESTION_ENDS);
 	messages = netlink_init(&k->netlink, options->messages ? options->messages : k->pool.size);
 	k->entry = calloc((size_t)k->pool.size + 1, sizeof(*k->entry));
@@ -431,7 +434,7 @@ static enum enqueued enqueue_one(struct kernel *k, struct queue *q, const struct
 		return overflow(q, &q->queue_dropped, FATE_FULL, fate);
 	}
 	k->entry[e] = (struct entry){.id = ++q->sequence, .queue = q->number, .hook = at, .packet = *packet};
-	if (q->held >= KERNEL_TABLE) {
+	if (q->held >= k->options.table) {
 		free_entry(k, e);
 		return overflow(q, &q->queue_dropped, FATE_TABLE, fate);
 	}

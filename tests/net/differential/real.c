@@ -41,18 +41,23 @@ static struct {
 	char message[MESSAGE];
 } real;
 
+/* Above the limit for everybody where that is allowed. */
+static void set_buffer(int fd, int bytes)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		EQUAL(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+}
+
 static int udp(uint16_t port)
 {
 	const struct sockaddr_in addr = {
 	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	const int on = 1;
-	const int bytes = 8 << 20;
 
 	TRUE(fd >= 0);
 	EQUAL(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
-		EQUAL(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+	set_buffer(fd, 8 << 20);
 	EQUAL(setsockopt(fd, SOL_SOCKET, SO_RCVMARK, &on, sizeof(on)), 0);
 	return fd;
 }
@@ -331,13 +336,12 @@ static void write_packet(uint8_t *to, const struct op *op)
 	memcpy(to + HEADERS, &op->verdict.payload_number, sizeof(op->verdict.payload_number));
 }
 
-static void send_verdict(const struct op *op)
+static struct nlmsghdr *put_verdict(void *at, const struct op *op, uint32_t id)
 {
-	uint32_t buf[1024] = {0};
 	uint8_t packet[2048] = {0};
 	const struct kernel_verdict *v = &op->verdict;
-	const struct nfqnl_msg_verdict_hdr head = {.verdict = htonl(v->value), .id = htonl(op->id)};
-	struct nlmsghdr *nlh = request(buf, op, op->kind == OP_BATCH ? NFQNL_MSG_VERDICT_BATCH : NFQNL_MSG_VERDICT);
+	const struct nfqnl_msg_verdict_hdr head = {.verdict = htonl(v->value), .id = htonl(id)};
+	struct nlmsghdr *nlh = request(at, op, op->kind == OP_BATCH ? NFQNL_MSG_VERDICT_BATCH : NFQNL_MSG_VERDICT);
 
 	mnl_attr_put(nlh, NFQA_VERDICT_HDR, sizeof(head), &head);
 	if (v->set & SPW_VERDICT_MARK)
@@ -346,7 +350,18 @@ static void send_verdict(const struct op *op)
 		write_packet(packet, op);
 		mnl_attr_put(nlh, NFQA_PAYLOAD, v->payload_len, packet);
 	}
-	EQUAL(spw_nl_send(fd_of(op->socket), nlh, nlh->nlmsg_len), 0);
+	return nlh;
+}
+
+static void send_verdicts(const struct op *op)
+{
+	const uint32_t messages = op->kind == OP_BATCH ? 1 : op->amount;
+	uint8_t buf[4096] __attribute__((aligned(8))) = {0};
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < messages; i++)
+		len += put_verdict(buf + len, op, op->id + i)->nlmsg_len;
+	EQUAL(spw_nl_send(fd_of(op->socket), buf, len), 0);
 }
 
 /* What lies in the socket. */
@@ -356,7 +371,8 @@ static void take_error(const struct nlmsghdr *nlh, struct kernel_message *messag
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(nlh);
 
 	message->error = true;
-	message->err = error->error;
+	/* Older kernels answer with a number that user space has no name for, ENOTSUPP. */
+	message->err = error->error == -524 ? -EOPNOTSUPP : error->error;
 	message->tag = nlh->nlmsg_seq;
 }
 
@@ -582,7 +598,7 @@ static void do_socket(const struct op *op, struct view *view)
 		close_socket(op->socket);
 		break;
 	case OP_BUFFER:
-		EQUAL(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &amount, sizeof(amount)), 0);
+		set_buffer(fd, amount);
 		break;
 	case OP_ENOBUFS:
 		EQUAL(setsockopt(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &amount, sizeof(amount)), 0);
@@ -595,7 +611,7 @@ static void do_socket(const struct op *op, struct view *view)
 		break;
 	case OP_VERDICT:
 	case OP_BATCH:
-		send_verdict(op);
+		send_verdicts(op);
 		break;
 	case OP_RECEIVE:
 		receive(op, view);
