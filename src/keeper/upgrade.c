@@ -283,7 +283,7 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 {
 	int exe, error;
 
-	if (k->upgrade.phase != UPGRADE_NONE)
+	if (k->upgrade.phase != UPGRADE_NONE && k->upgrade.phase != UPGRADE_CONTROL)
 		return keeper_fail(k, -EBUSY, "upgrade: one is under way; wait for it");
 	exe = open(k->path, O_PATH | O_CLOEXEC);
 	if (exe < 0)
