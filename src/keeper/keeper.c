@@ -60,6 +60,19 @@ static uint32_t buffer_for(const struct lane_config *c)
 	return bytes > BUFFER_BYTES ? (uint32_t)bytes : BUFFER_BYTES;
 }
 
+/* Less buffer than a deadline needs is told: the oldest then go before their time. */
+static void say_small_buffer(const struct keeper_lane *l, unsigned i, const struct lane_config *c)
+{
+	if (!c->deadline_ns || l->buffer[i] >= (int64_t)buffer_for(c))
+		return;
+	fprintf(
+	    stderr,
+	    "spillway: queue %u: socket buffer: %lld KiB instead of %u: at 10 Gbit/s it is three quarters full after "
+	    "%llu ms, and then the oldest packets go uninspected; run as root, or raise net.core.rmem_max\n",
+	    l->page->queue[i], (long long)l->buffer[i] / 1024, buffer_for(c) / 1024,
+	    (unsigned long long)l->buffer[i] * 3 / 4 / (LINE_RATE / 1000));
+}
+
 static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
 {
 	const struct lane_config *c = &k->config.class[i];
@@ -79,6 +92,7 @@ static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
 	if (error)
 		return keeper_fail(k, exit_status(l->queue[i], error), "%s",
 				   l->queue[i] ? spw_queue_error(l->queue[i]) : strerror(-error));
+	say_small_buffer(l, i, c);
 	l->page->config[i].size = sizeof(l->page->config[i]);
 	spw_queue_config(l->queue[i], &l->page->config[i]);
 	return EXIT_DONE;

@@ -42,6 +42,7 @@ struct lane_sample {
 	uint32_t user_dropped;
 	uint32_t socket_drops;
 	bool coherent; /* nothing moved while these were read */
+	bool pressed;  /* the socket's buffer is nearly full */
 };
 
 /* The columns of the ledger: every packet seen stands in exactly one. */
@@ -106,6 +107,7 @@ struct lane_class {
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
+	bool pressed;       /* of the last sample */
 	uint64_t late_upto;                   /* ids up to here are past their deadline */
 	uint64_t late_first_ns, late_last_ns; /* lateness without a long pause: began, was last seen; 0: none yet */
 

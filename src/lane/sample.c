@@ -173,6 +173,7 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	c->socket_drops += now->socket_drops - c->last.socket_drops;
 	c->ids = ids;
 	c->held = now->held;
+	c->pressed = now->pressed;
 	c->last = *now;
 	assert(c->settled <= c->ids);
 	if (passing(c))

@@ -112,30 +112,50 @@ static bool turn(struct step *s, uint64_t now)
 	return false;
 }
 
-static void take_marks(struct lane_class *c, uint64_t now, uint64_t age)
+static void take_mark(struct lane_class *c)
 {
-	while (c->mark_count && c->marks[c->mark_first].ns + age <= now) {
-		c->late_upto = c->marks[c->mark_first].id;
-		c->mark_first = (c->mark_first + 1) % LANE_MARKS;
-		c->mark_count--;
-	}
+	c->late_upto = c->marks[c->mark_first].id;
+	c->mark_first = (c->mark_first + 1) % LANE_MARKS;
+	c->mark_count--;
+}
+
+/* True where a packet waits that arrived at least `age` ago. */
+static bool oldest_is(const struct lane_class *c, uint64_t now, uint64_t age)
+{
+	return c->mark_count && c->marks[c->mark_first].ns + age <= now;
+}
+
+/* Lateness without a long pause since late_first_ns. True where it has become a habit. */
+static bool late_by_habit(struct lane_class *c, uint64_t now)
+{
+	uint64_t deadline = c->config.deadline_ns;
+
+	if (!c->late_first_ns || now - c->late_last_ns > HABIT * deadline)
+		c->late_first_ns = now;
+	c->late_last_ns = now;
+	return now - c->late_first_ns > 2 * deadline;
 }
 
 /*
  * Time for marks to come due. An inspector that is a little too slow for long would get only packets that are about to
  * be late, and finish each of them in vain: so, when lateness has become a habit, what waits is cut down to half a
- * deadline, and it has time for those behind.
+ * deadline, and it has time for those behind. Where the socket is nearly full, the oldest go, else newer ones would
+ * find no room.
  */
 static void find_late(struct lane_class *c, uint64_t now)
 {
 	uint64_t deadline = c->config.deadline_ns;
 
-	if (!c->mark_count || c->marks[c->mark_first].ns + deadline > now)
-		return;
-	if (!c->late_first_ns || now - c->late_last_ns > HABIT * deadline)
-		c->late_first_ns = now;
-	c->late_last_ns = now;
-	take_marks(c, now, now - c->late_first_ns > 2 * deadline ? deadline / 2 : deadline);
+	while (c->mark_count && c->marks[c->mark_first].id <= c->settled)
+		take_mark(c);
+	if (oldest_is(c, now, deadline)) {
+		uint64_t age = late_by_habit(c, now) ? deadline / 2 : deadline;
+
+		while (oldest_is(c, now, age))
+			take_mark(c);
+	} else if (c->pressed && c->mark_count) {
+		take_mark(c);
+	}
 }
 
 /* One piece of what is due or late. True where more is left. */
