@@ -41,7 +41,7 @@ NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
 endif
 
 # The library is the netlink side and the inspector's side; the command is all the rest on top of it.
-LIB_SRC := $(wildcard src/nfqueue/*.c) src/inspect/run.c src/inspect/answer.c
+LIB_SRC := $(wildcard src/nfqueue/*.c) src/inspect/run.c src/inspect/answer.c src/inspect/narrow.c
 MAIN_SRC := src/inspect/program.c
 CLI_MAIN := src/cli/main.c
 CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN),$(wildcard src/*/*.c))

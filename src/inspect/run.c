@@ -5,6 +5,7 @@
  */
 #include "clock.h"
 #include "inspect/answer.h"
+#include "inspect/narrow.h"
 
 #include <spillway/inspector.h>
 #include <spillway/queue.h>
@@ -117,6 +118,20 @@ static bool inspect_batch(const struct spw_inspector *insp, void *self, struct a
 	return true;
 }
 
+/* From here on the user's code can do little but look at packets. */
+static int narrow(const struct attachment *at)
+{
+	int error = spw_narrow_filter(at->bell);
+
+	if (error == -EOPNOTSUPP) {
+		fputs("spillway: inspector: no narrow filter with AddressSanitizer or for this architecture; the wide "
+		      "one stays\n",
+		      stderr);
+		error = 0;
+	}
+	return error;
+}
+
 static int serve(const struct spw_inspector *insp, void *self, const struct attachment *at)
 {
 	struct spw_batch *batch = spw_batch_new(BATCH);
@@ -125,6 +140,11 @@ static int serve(const struct spw_inspector *insp, void *self, const struct atta
 
 	if (!batch)
 		return -ENOMEM;
+	error = narrow(at);
+	if (error) {
+		spw_batch_free(batch);
+		return error;
+	}
 	answer_start(&pen, at->answers, at->state, at->bell);
 	__atomic_store_n(&at->answers->ready, 1, __ATOMIC_RELEASE);
 	answer_publish(&pen); /* rings: the engine sees that we are ready */
