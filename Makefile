@@ -36,7 +36,7 @@ say = @$(if $(V),:,echo "  $(1)	$(2)")
 BARE := deps deps-check help clean format
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 MNL_LIBS = $(shell pkg-config --libs libmnl)
-CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng) -ldl
+CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng libseccomp) -ldl
 CMOCKA_LIBS = $(shell pkg-config --libs cmocka)
 NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
 endif

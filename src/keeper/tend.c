@@ -5,6 +5,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "keeper/isolation.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -304,8 +305,11 @@ static void note_ready(struct keeper *k, struct keeper_lane *l)
 	bool ready = __atomic_load_n(&l->seat.answers->ready, __ATOMIC_ACQUIRE) == 1;
 	struct board_lane *b = board_of(k, l);
 
+	if (ready && b->inspector_state == INSPECTOR_RUNNING)
+		return;
 	if (ready)
 		l->was_ready = true;
+	b->filters = isolation_filters(l->seat.process.pid);
 	if (b->inspector_state != INSPECTOR_HUNG && (ready || b->inspector_state != INSPECTOR_LOOPING))
 		b->inspector_state = ready ? INSPECTOR_RUNNING : INSPECTOR_STARTING;
 }
