@@ -177,7 +177,7 @@ static inline const char *fake_hear(int fd)
 	while ((n = recv(fd, reply + used, sizeof(reply) - 1 - used, 0)) > 0)
 		used += (size_t)n;
 	close(fd);
-	reply[used] = '\0';
+	reply[n < 0 ? 0 : used] = '\0';
 	return reply;
 }
 
