@@ -118,7 +118,8 @@ static int confine(const struct spw_lane *lane)
 	error = spw_narrow_filter(lane->pen.bell);
 	if (error != -EOPNOTSUPP)
 		return error;
-	fputs("spillway: inspector: no narrow filter with AddressSanitizer or for this architecture; the wide one stays\n",
+	fputs("spillway: inspector: no narrow filter with AddressSanitizer or for this architecture; the wide one "
+	      "stays\n",
 	      stderr);
 	return 0;
 }

@@ -75,6 +75,13 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 	return error;
 }
 
+/* An inspector that is stuck in the user's code does not look at its lease: when that ends, the kernel kills it. */
+static void arm_lease(int lease, pid_t pid)
+{
+	if (!fcntl(lease, F_SETOWN, pid) && !fcntl(lease, F_SETSIG, SIGKILL))
+		(void)fcntl(lease, F_SETFL, O_ASYNC);
+}
+
 int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keeper_seat *seat)
 {
 	const struct keeper_config *c = &k->config;
@@ -83,10 +90,12 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 	char *program[] = {(char *)c->inspect, NULL};
 	struct places p = {.count = 0};
 	struct spawn s = {.role = SPAWN_INSPECTOR, .exe = k->exe, .env = env, .fds = p.fd, .argv = builtin};
-	int error = keeper_make_seat(seat, ++l->page->inspectors);
+	int lease = keeper_reopen_read_only(l->lease_read), error = keeper_make_seat(seat, ++l->page->inspectors);
 
-	if (error)
-		return error;
+	if (error || lease < 0) {
+		close(lease);
+		return error ? error : -EMFILE;
+	}
 	s.path = c->kind == INSPECT_BUILTIN ? "/proc/self/exe" : c->inspect;
 	snprintf(queue, sizeof(queue), "queue=%u", l->number);
 	snprintf(env, sizeof(env), CHANNEL_ENV "=" CHANNEL_ENV_FORMAT, CHANNEL_VERSION, seat->number, l->classes,
@@ -96,7 +105,7 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 	place(&p, l->bell, INSPECTOR_FD_BELL);
 	place(&p, seat->answers_fd, INSPECTOR_FD_ANSWERS);
 	place(&p, l->state_read_fd, INSPECTOR_FD_STATE);
-	place(&p, l->lease_read, INSPECTOR_FD_LEASE);
+	place(&p, lease, INSPECTOR_FD_LEASE);
 	place(&p, l->wake, INSPECTOR_FD_WAKE);
 	for (unsigned i = 0; i < l->classes; i++)
 		place(&p, spw_queue_fd(l->queue[i]), INSPECTOR_FD_SOCKET + (int)i);
@@ -108,7 +117,11 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 		snprintf(what, sizeof(what), "/proc/self/fd/%d", INSPECTOR_FD_PLUGIN);
 	}
 	s.fd_count = p.count;
-	return start(&seat->process, &s);
+	error = start(&seat->process, &s);
+	if (!error)
+		arm_lease(lease, seat->process.pid);
+	close(lease);
+	return error;
 }
 
 int keeper_start_control(struct keeper *k)

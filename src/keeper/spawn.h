@@ -9,8 +9,9 @@
 #include <sys/types.h>
 
 /*
- * Descriptors that an inspector is born with; an engine's are in engine/engine.h, control's in keeper/board.h. The system call filter knows them by
- * these numbers: it may write() to the bell alone; the guarded ones can be neither duplicated nor changed.
+ * Descriptors that an inspector is born with; an engine's are in engine/engine.h, control's in keeper/board.h. The
+ * system call filter knows them by these numbers: it may write() to the bell alone; the guarded ones can be neither
+ * duplicated nor changed.
  */
 enum inspector_fd {
 	INSPECTOR_FD_FIRST = 640, /* none below is inherited beside 0, 1 and 2; none at or above is opened later */

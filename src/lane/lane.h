@@ -107,7 +107,7 @@ struct lane_class {
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
-	bool pressed;       /* of the last sample */
+	bool pressed;                         /* of the last sample */
 	uint64_t late_upto;                   /* ids up to here are past their deadline */
 	uint64_t late_first_ns, late_last_ns; /* lateness without a long pause: began, was last seen; 0: none yet */
 
