@@ -75,8 +75,8 @@ struct spw_inspector {
 	/*
 	 * Called for every packet, in the order of arrival within its class (queue). `verdict` comes in as plain
 	 * SPW_ACCEPT; what it holds at the return is the answer. Packet and payload are valid until the return. While
-	 * it runs, the packets behind it wait. A verdict that can't be carried out (unknown code or bit, a payload
-	 * where the packet was cut or that spw_packet_repair() refuses) becomes a drop and is counted.
+	 * it runs, the packets behind it wait. A verdict that can't be carried out (see the errors of
+	 * spw_lane_verdict()) becomes a drop and is counted.
 	 */
 	void (*packet)(void *self, const struct spw_packet *packet, struct spw_verdict *verdict);
 
