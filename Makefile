@@ -11,6 +11,7 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
+LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(DATADIR)/man
 
 CC ?= cc
@@ -35,7 +36,7 @@ say = @$(if $(V),:,echo "  $(1)	$(2)")
 BARE := deps deps-check help clean format
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 MNL_LIBS = $(shell pkg-config --libs libmnl)
-CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng) -ldl
+CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng libseccomp) -ldl
 CMOCKA_LIBS = $(shell pkg-config --libs cmocka)
 NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
 endif
@@ -48,16 +49,21 @@ CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN),$(wildcard src/*/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # Kept, though only a chain of rules asks for them.
-.SECONDARY: $(call obj,$(wildcard tests/*/*.c bench/*.c))
+.SECONDARY: $(call obj,$(wildcard tests/*/*.c bench/*.c lab/tools/*.c))
 
 LIB_A := $(BUILD)/libspillway.a
 LIB_SO := $(BUILD)/libspillway.so
 LIB_REAL := $(LIB_SO).$(VERSION)
 MAIN_A := $(BUILD)/libspillway_main.a
 CORE_A := $(BUILD)/libcore.a
+# The model of the kernel's queue, for tests.
+SIM_A := $(BUILD)/libsim.a
 SPILLWAY := $(BUILD)/spillway
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+# What the lab's experiments start: programs, and a plug-in.
+LAB_PLUGIN := $(BUILD)/lab/slow.so
+LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
 BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
@@ -69,7 +75,7 @@ all: deps-check
 	+@$(MAKE) --no-print-directory build
 
 .PHONY: build
-build: $(SPILLWAY) $(LIB_A) $(LIB_SO) $(MAIN_A) $(MAN)
+build: $(SPILLWAY) $(LIB_A) $(LIB_SO) $(MAIN_A) $(LAB) $(LAB_PLUGIN) $(MAN)
 
 help:
 	@echo "make          build everything into $(BUILD)/"
@@ -93,7 +99,8 @@ $(BUILD)/obj/%.o: %.c
 $(LIB_A): $(call obj,$(LIB_SRC))
 $(MAIN_A): $(call obj,$(MAIN_SRC))
 $(CORE_A): $(call obj,$(CLI_SRC))
-$(LIB_A) $(MAIN_A) $(CORE_A):
+$(SIM_A): $(call obj,tests/sim/kernel.c tests/sim/netlink.c)
+$(LIB_A) $(MAIN_A) $(CORE_A) $(SIM_A):
 	$(call say,AR,$@)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -111,27 +118,42 @@ $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
 tests: $(UNIT) $(NETPROG)
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(CORE_A) $(LIB_A)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
+$(BUILD)/tests/net/differential: $(call obj,$(wildcard tests/net/differential/*.c)) $(SIM_A)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(MNL_LIBS) $(NFQ_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS)
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
 
-# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's.
+# One of them is an inspector's program: it brings no main() of its own.
+$(BUILD)/lab/hostile: MORE := $(MAIN_A) $(LIB_A)
+$(BUILD)/lab/hostile: $(MAIN_A) $(LIB_A)
+$(BUILD)/lab/%: $(BUILD)/obj/lab/tools/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $< $(MORE) $(if $(MORE),$(MNL_LIBS))
+$(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<
+
+# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's. What they test is the library, or what is
+# named here.
+FUZZED_request := src/control/request.c
 fuzzers: $(FUZZ)
-$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC)
+$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $@ $< $(LIB_SRC) $(MNL_LIBS)
+		-o $@ $< $(or $(FUZZED_$*),$(LIB_SRC)) $(MNL_LIBS) $(CLI_LIBS)
 
 man: $(MAN)
 $(BUILD)/man/%: man/%.scd
@@ -166,6 +188,8 @@ install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
 	install -m 0755 $(SPILLWAY) $(DESTDIR)$(BINDIR)/spillway
 	install -m 0644 include/spillway/*.h $(DESTDIR)$(INCLUDEDIR)/spillway/
 	install -m 0644 $(LIB_A) $(MAIN_A) $(DESTDIR)$(LIBDIR)/
+	install -d $(DESTDIR)$(LIBEXECDIR)/spillway
+	install -m 0755 $(LAB) $(LAB_PLUGIN) $(DESTDIR)$(LIBEXECDIR)/spillway/
 	install -m 0755 $(LIB_REAL) $(DESTDIR)$(LIBDIR)/
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so.$(SOVERSION)
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so

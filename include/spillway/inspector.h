@@ -82,7 +82,8 @@ struct spw_inspector {
 
 	/*
 	 * Optional. Called once before the first packet; *self is handed to every later call. Returns 0, or a negative
-	 * errno: then no packet is delivered and the process ends.
+	 * errno: then no packet is delivered and the process ends. The last moment to open or map a file and to start a
+	 * thread: after it, a system call filter ends the process with SIGSYS for that.
 	 */
 	int (*start)(void **self);
 

@@ -197,6 +197,22 @@ int spw_verdicts_add(struct spw_verdicts *list, uint16_t queue, uint32_t id, con
  */
 int spw_verdicts_add_batch(struct spw_verdicts *list, uint16_t queue, uint32_t id, const struct spw_verdict *verdict);
 
+/*
+ * Adds a config message, carried out in its place among the verdicts: what follows meets the new configuration. Unlike
+ * spw_queue_configure() it looks at nothing, and the object of the queue does not know of it: mode, range, length and
+ * flags are sent as they are. -ENOSPC, -EINVAL as above.
+ */
+int spw_verdicts_add_config(struct spw_verdicts *list, uint16_t queue, const struct spw_queue_config *config);
+
+/*
+ * Empties the list and builds in the caller's memory from now on (aligned to 4; it must live as long as the list, or
+ * until the next call). For messages that are to outlive the process.
+ */
+void spw_verdicts_place(struct spw_verdicts *list, void *memory, size_t bytes);
+
+/* Sends messages that an earlier list has left in memory; errors as spw_verdicts_send(). */
+int spw_verdicts_resend(int fd, const void *messages, size_t bytes);
+
 /* Messages and bytes in the list. */
 unsigned spw_verdicts_count(const struct spw_verdicts *list);
 size_t spw_verdicts_bytes(const struct spw_verdicts *list);

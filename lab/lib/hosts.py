@@ -55,14 +55,14 @@ class Host:
         words = arguments[0].split() if len(arguments) == 1 else list(arguments)
         self.run(["iptables" if family == 4 else "ip6tables", "-w"] + words)
 
-    def packets(self, table, needle, family=4):
-        """How many packets the one rule of a table whose text contains needle has counted."""
+    def packets(self, table, needle, family=4, rules=1):
+        """How many packets the one rule of a table whose text contains needle has counted; rules=None: all such."""
         save = "iptables-save" if family == 4 else "ip6tables-save"
         text = self.run([save, "-c", "-t", table]).stdout
         found = [line for line in text.splitlines() if needle in line and line.startswith("[")]
-        if len(found) != 1:
-            raise LabError(f"{len(found)} rules of table {table} contain '{needle}'; one was expected")
-        return int(re.match(r"\[(\d+):", found[0]).group(1))
+        if rules is not None and len(found) != rules:
+            raise LabError(f"{len(found)} rules of table {table} contain '{needle}'; {rules} was expected")
+        return sum(int(re.match(r"\[(\d+):", line).group(1)) for line in found)
 
     def queues(self):
         """The kernel's own book: queue number -> dict, from /proc/net/netfilter/nfnetlink_queue."""

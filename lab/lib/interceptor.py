@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -35,7 +36,8 @@ def version(binary):
 
 class Interceptor:
     """The seed's interceptor: queue 0, length 16, 50 ms a packet; keywords change or add options (None leaves one
-    out). Use it in a with statement: it is stopped at the end, and its log shown if it did not end well."""
+    out, True is an option without a value, a list repeats it). Use it in a with statement: it is stopped at the end, and
+    its log shown if it did not end well."""
 
     def __init__(self, host, binary, fail_open, **options):
         self.host = host
@@ -52,8 +54,7 @@ class Interceptor:
         given.update({name.replace("_", "-"): value for name, value in options.items()})
         self.arguments = [binary, "run"]
         for name, value in given.items():
-            if value is not None:
-                self.arguments += ["--" + name, str(value)]
+            self.arguments += _words(name, value)
 
     def __enter__(self):
         self.start()
@@ -64,39 +65,45 @@ class Interceptor:
         if kind is None and status != 0:
             raise LabError(f"spillway run: exit {status} after SIGTERM: {self.last_log()}")
 
-    def start(self, timeout=5.0):
-        with open(self.log, "wb") as log:
+    def start(self, timeout=5.0, ready=True):
+        """Starts it and waits until it answers and (ready) every inspector is running. A second time: a new run takes
+        over from a dead one."""
+        with open(self.log, "ab") as log:
             self.process = self.host.start(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise LabError(f"spillway run: exit {self.process.returncode}: {self.last_log()}")
             status = self._try_status()
-            if status and all(lane["inspector"]["state"] == "running" for lane in status["lanes"]):
+            if status and (not ready or all(lane["inspector"]["state"] == "running" for lane in status["lanes"])):
                 return
             time.sleep(0.01)
         self.process.kill()
         self.process.wait()
         raise LabError(f"spillway run: no answer on its control socket in {timeout} s: {self.last_log()}")
 
-    def last_log(self):
+    def log_lines(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
-            return " | ".join(line.strip() for line in f.readlines()[-5:])
+            return [line.strip() for line in f]
+
+    def last_log(self):
+        return " | ".join(self.log_lines()[-5:])
 
     def _try_status(self):
         if not os.path.exists(self.control):
             return None
-        done = self._command("status", "--json", check=False)
+        done = self.command("status", "--json", check=False)
         if done.returncode != 0:
             return None
         return json.loads(done.stdout)
 
-    def _command(self, verb, *arguments, check=True):
+    def command(self, verb, *arguments, check=True):
+        """spillway VERB --control … to its end."""
         return self.host.run([self.binary, verb, "--control", self.control] + list(arguments), timeout=5, check=check)
 
     def status(self):
         """The whole document of status --json."""
-        return json.loads(self._command("status", "--json").stdout)
+        return json.loads(self.command("status", "--json").stdout)
 
     def lane(self):
         return self.status()["lanes"][0]
@@ -109,16 +116,65 @@ class Interceptor:
                     return queue
         raise LabError(f"status shows no queue {number}")
 
-    def pids(self):
-        """keeper, engine and inspector of the first lane."""
-        status = self.status()
-        lane = status["lanes"][0]
-        return {"keeper": status["keeper"]["pid"], "engine": lane["engine"]["pid"],
-                "inspector": lane["inspector"]["pid"]}
+    def look(self, timeout=2.0):
+        """The same by the control socket itself: cheap enough for every 20 ms. None: nobody answers just now."""
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(timeout)
+                s.connect(self.control)
+                s.sendall(b'{"version":1,"request":"status"}\n')
+                text = b"".join(iter(lambda: s.recv(65536), b""))
+            status = json.loads(text)
+            return status if "lanes" in status else None
+        except (OSError, ValueError):
+            return None
+
+    def try_queue(self, number=0):
+        """queue(), or None where nobody answers just now."""
+        status = self.look()
+        found = [q for lane in status["lanes"] for q in lane["queues"] if q["queue"] == number] if status else []
+        return found[0] if found else None
+
+    def pids(self, lane=0):
+        """keeper, engine and inspector of a lane; None where there is none just now."""
+        status = self.look() or self.status()
+        row = status["lanes"][lane]
+        return {"keeper": status["keeper"]["pid"], "engine": row["engine"]["pid"], "inspector": row["inspector"]["pid"]}
+
+    def pid(self, who, timeout=5.0):
+        """The pid of one of the first lane's processes; waits where it is just being replaced."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            status = self.look()
+            pid = status and self._of(status, who)["pid"]
+            if pid:
+                return pid
+            time.sleep(0.002)
+        raise LabError(f"status shows no {who} in {timeout:.0f} s: {self.last_log()}")
+
+    def ready_pid(self, who):
+        """Its pid, or None where it is not yet at work (or nobody answers)."""
+        status = self.look()
+        if not status or who == "inspector" and self._of(status, who)["state"] != "running":
+            return None
+        return self._of(status, who)["pid"]
+
+    @staticmethod
+    def _of(status, who):
+        return status["keeper"] if who == "keeper" else status["lanes"][0][who]
+
+    def restarts(self):
+        """How often engine and inspector of the first lane were replaced."""
+        lane = self.lane()
+        return {who: lane[who]["restarts"] for who in ("engine", "inspector")}
+
+    def upgrade(self):
+        """spillway upgrade: keeper, engine and inspector become new ones."""
+        return self.host.run([self.binary, "upgrade", "--control", self.control], timeout=30)
 
     def set(self, *words, queue=0):
         """spillway set --queue N words..."""
-        return self._command("set", "--queue", str(queue), *words)
+        return self.command("set", "--queue", str(queue), *words)
 
     def _write_switch(self, on):
         new = self.switch_file + ".new"
@@ -149,7 +205,7 @@ class Interceptor:
 
     def inspector_stopped(self):
         """With statement: the inspector stands still (SIGSTOP) inside it."""
-        return _Stopped(self.pids()["inspector"])
+        return _Stopped(self.pid("inspector"))
 
     def stop(self, timeout=10.0):
         """SIGTERM, then SIGKILL after timeout seconds; returns the exit status."""
@@ -162,6 +218,15 @@ class Interceptor:
             self.process.kill()
             self.process.wait()
             return -signal.SIGKILL
+
+
+def _words(name, value):
+    if value is None:
+        return []
+    if value is True:
+        return ["--" + name]
+    values = value if isinstance(value, list) else [value]
+    return [word for one in values for word in ("--" + name, str(one))]
 
 
 class _Stopped:

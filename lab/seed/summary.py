@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Prints the experiment's table beside the figures of 2012, then everything measured."""
+"""Prints the experiment's table beside the figures of 2012."""
 from lib.figures import show, table
 
 THEN = {"tcp_fail_open_off": "0.16", "tcp_fail_open_on": "2292.82"}
@@ -23,13 +23,3 @@ def show_table(report):
         print("With GSO, what is held are whole packets of up to 64 KiB: TCP stops sending before 16 of them wait, so\n"
               "the queue is hardly ever full and fail-open, though on, hardly ever acts. Length is the wrong trigger.")
 
-
-def show_all(report, seconds):
-    show_table(report)
-    if report.figures:
-        print("\n" + report.table())
-    failed = [check for check in report.checks if not check["holds"]]
-    print(f"\n{len(report.checks) - len(failed)} checks hold, {len(failed)} fail; {seconds:.0f} s, kernel "
-          f"{report.head['kernel']}, {report.head['cpus']} CPUs" + (", quick" if report.head["quick"] else ""))
-    for check in failed:
-        print(f"  FAILS  {check['name']}: {check['detail']}")

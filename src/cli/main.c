@@ -4,8 +4,10 @@
  */
 #include "cli/cli.h"
 
+#include "control/server.h"
 #include "engine/engine.h"
 #include "inspect/role.h"
+#include "keeper/keeper.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +18,10 @@ static const struct {
 	const char *help;
 } verbs[] = {
     {"run", run_verb, "stand between the kernel's queue and an inspector"},
-    {"set", set_verb, "change a running one: fail-open, length"},
+    {"set", set_verb, "change a running one: fail-open, length; open it by hand"},
     {"status", status_verb, "show a running one's state and books"},
+    {"audit", audit_verb, "compare a running one's two books"},
+    {"upgrade", upgrade_verb, "replace a running one by its new version while packets go on"},
     {"lab", lab_verb, "run an experiment on this machine's kernel, in namespaces of its own"},
 };
 
@@ -33,12 +37,25 @@ static int help(void)
 	return 0;
 }
 
+static int print_layout(void)
+{
+	char line[128];
+
+	keeper_layout(line, sizeof(line));
+	fputs(line, stdout);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "help";
 
 	if (!strcmp(verb, "_engine"))
 		return engine_main();
+	if (!strcmp(verb, "_control"))
+		return control_main();
+	if (!strcmp(verb, "_layout"))
+		return print_layout();
 	if (!strcmp(verb, "_inspector") && argc == 4)
 		return inspector_main(argv[3]);
 	if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h"))

@@ -25,8 +25,15 @@
  */
 #define DEFAULT_LENGTH 60000u
 
+#define DEFAULT_DEADLINE 20000000ull
+#define DEFAULT_HUNG     1000000000ull
+#define DEFAULT_ORPHAN   10000000000ull
+
 struct run_options {
 	struct keeper_config keeper;
+	struct lane_config common; /* what every class begins with */
+	const char *classes[CHANNEL_CLASSES];
+	unsigned class_count;
 	const char *switch_path;
 	char control[256];
 	char inspect[64];
@@ -35,7 +42,6 @@ struct run_options {
 
 struct run {
 	struct keeper keeper;
-	struct control control;
 	struct switch_file sw;
 	int signals;
 };
@@ -51,6 +57,11 @@ enum {
 	OPT_DEADLINE,
 	OPT_BREAKER,
 	OPT_HUNG,
+	OPT_ORPHAN,
+	OPT_CLASS,
+	OPT_MARK,
+	OPT_REPORT,
+	OPT_GATE,
 	OPT_HELP
 };
 
@@ -65,6 +76,11 @@ static const struct option options[] = {
     {"deadline", required_argument, NULL, OPT_DEADLINE},
     {"breaker", required_argument, NULL, OPT_BREAKER},
     {"hung", required_argument, NULL, OPT_HUNG},
+    {"orphan", required_argument, NULL, OPT_ORPHAN},
+    {"class", required_argument, NULL, OPT_CLASS},
+    {"mark", required_argument, NULL, OPT_MARK},
+    {"report-only", no_argument, NULL, OPT_REPORT},
+    {"gate", required_argument, NULL, OPT_GATE},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -75,12 +91,20 @@ static void print_help(void)
 	       "  --queue N|N-M     the kernel's queues, a lane each\n"
 	       "  --inspect WHAT    accept (default), drop, delay=50ms, FILE.so, exec:PROGRAM\n"
 	       "  --fail open|closed  what becomes of packets that can't be inspected (default open)\n"
-	       "  --length N        packets that the queue holds (default %u)\n"
+	       "  --deadline DUR|off  no packet waits longer (default 20ms)\n"
+	       "  --breaker on|off  open (or shut) a class that is late all the time (default on)\n"
+	       "  --hung DUR|off    replace an inspector that makes no progress for so long (default 1s)\n"
+	       "  --orphan DUR      how long engines wait for another run when this one is killed (default 10s)\n"
+	       "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=spill|shut,deadline=DUR,\n"
+	       "           priority=P,mark=V/M'  a further class of the lane, or more about the first; repeatable\n"
+	       "  --mark V/M        set these bits of the mark on every inspected packet (default none)\n"
+	       "  --report-only     inspect and count, but accept everything\n"
+	       "  --length N        packets that a queue holds (default %u)\n"
 	       "  --gso on|off      packets larger than the MTU arrive whole (default on)\n"
 	       "  --switch FILE     holds 0 or 1: fail-open off or on, at any time\n"
 	       "  --control PATH    the control socket\n"
-	       "  --deadline off --breaker off --hung off   accepted; there are no others yet\n\n"
-	       "The rule that brings packets here: iptables -I INPUT -j NFQUEUE --queue-num N --queue-bypass\n",
+	       "  --gate off        accepted; there is no other yet\n\n"
+	       "The rule that brings packets here: spillway rules --queue N --hook input --apply\n",
 	       DEFAULT_LENGTH);
 }
 
@@ -114,11 +138,6 @@ static int parse_inspect(struct run_options *o, const char *text)
 	return usage_error("run: --inspect %s: not known; accept, drop, delay=50ms, FILE.so or exec:PROGRAM", text);
 }
 
-static int off_only(const char *name, const char *value)
-{
-	return strcmp(value, "off") ? usage_error("run: --%s %s: this version knows only off", name, value) : 0;
-}
-
 static int parse_queue(struct run_options *o, const char *text)
 {
 	o->queue_given = true;
@@ -127,6 +146,49 @@ static int parse_queue(struct run_options *o, const char *text)
 	if (o->keeper.last - o->keeper.first >= (int)KEEPER_LANES)
 		return usage_error("run: --queue %s: too many; at most %u in one run", text, KEEPER_LANES);
 	return 0;
+}
+
+/* How long things may take, and what then. */
+static int parse_care(struct run_options *o, int opt, const char *value)
+{
+	switch (opt) {
+	case OPT_DEADLINE:
+		return parse_deadline(value, &o->common.deadline_ns)
+			   ? 0
+			   : usage_error("run: --deadline %s: give 1ms to 60s with a unit, or off", value);
+	case OPT_BREAKER:
+		return parse_switch(value, "on", "off", &o->keeper.breaker)
+			   ? 0
+			   : usage_error("run: --breaker %s: say on or off", value);
+	case OPT_HUNG:
+		o->keeper.hung_ns = 0;
+		return !strcmp(value, "off") || (parse_duration(value, &o->keeper.hung_ns) && o->keeper.hung_ns)
+			   ? 0
+			   : usage_error("run: --hung %s: give a duration like 1s, or off", value);
+	case OPT_ORPHAN:
+		return parse_duration(value, &o->keeper.orphan_ns)
+			   ? 0
+			   : usage_error("run: --orphan %s: give a duration like 10s", value);
+	case OPT_CLASS:
+		if (o->class_count == CHANNEL_CLASSES)
+			return usage_error("run: --class: at most %u classes a lane", CHANNEL_CLASSES);
+		o->classes[o->class_count++] = value;
+		return 0;
+	case OPT_MARK:
+		return parse_mark(value, &o->common.mark, &o->common.mark_mask)
+			   ? 0
+			   : usage_error(
+				 "run: --mark %s: give VALUE/MASK, like 0x100/0xff00, the value within the mask",
+				 value);
+	case OPT_REPORT:
+		o->keeper.report_only = true;
+		return 0;
+	case OPT_GATE:
+		return strcmp(value, "off") ? usage_error("run: --gate %s: this version knows only off", value) : 0;
+	default:
+		o->help = true;
+		return 0;
+	}
 }
 
 static int parse_option(struct run_options *o, int opt, const char *value)
@@ -139,14 +201,14 @@ static int parse_option(struct run_options *o, int opt, const char *value)
 	case OPT_LENGTH:
 		if (!parse_number(value, UINT32_MAX, &n))
 			return usage_error("run: --length %s: give a number of packets, 0 to 4294967295", value);
-		o->keeper.length = (uint32_t)n;
+		o->common.length = (uint32_t)n;
 		return 0;
 	case OPT_FAIL:
-		return parse_switch(value, "open", "closed", &o->keeper.fail_open)
+		return parse_switch(value, "open", "closed", &o->common.fail_open)
 			   ? 0
 			   : usage_error("run: --fail %s: say open or closed", value);
 	case OPT_GSO:
-		return parse_switch(value, "on", "off", &o->keeper.gso)
+		return parse_switch(value, "on", "off", &o->common.gso)
 			   ? 0
 			   : usage_error("run: --gso %s: say on or off", value);
 	case OPT_INSPECT:
@@ -159,16 +221,55 @@ static int parse_option(struct run_options *o, int opt, const char *value)
 			return usage_error(
 			    "run: --control: the path is too long; a unix socket's is 107 bytes at most");
 		return 0;
-	case OPT_DEADLINE:
-		return off_only("deadline", value);
-	case OPT_BREAKER:
-		return off_only("breaker", value);
-	case OPT_HUNG:
-		return off_only("hung", value);
 	default:
-		o->help = true;
-		return 0;
+		return parse_care(o, opt, value);
 	}
+}
+
+static bool taken(const struct keeper_config *k, uint16_t queue)
+{
+	unsigned lanes = k->last - k->first;
+
+	for (unsigned i = 0; i < k->classes; i++)
+		if (queue + lanes >= k->queue[i] && queue <= k->queue[i] + lanes)
+			return true;
+	return false;
+}
+
+/* The first class is --queue's own; a --class of the same number says more about it. */
+static int set_classes(struct run_options *o)
+{
+	struct keeper_config *k = &o->keeper;
+
+	k->classes = 1;
+	k->queue[0] = k->first;
+	k->class[0] = o->common;
+	for (unsigned i = 0; i < o->class_count; i++) {
+		struct lane_config config = o->common;
+		uint16_t queue;
+		int status = parse_class(o->classes[i], &config, &queue);
+
+		if (status)
+			return status;
+		if (queue == k->first) {
+			k->class[0] = config;
+			continue;
+		}
+		if (queue + (k->last - k->first) > 65535 || taken(k, queue))
+			return usage_error("run: --class: queue %u: has a class already (a lane's classes follow its "
+					   "number); choose another",
+					   queue);
+		if (k->classes == CHANNEL_CLASSES)
+			return usage_error("run: --class: at most %u classes a lane", CHANNEL_CLASSES);
+		k->queue[k->classes] = queue;
+		k->class[k->classes++] = config;
+	}
+	/* Everything is accepted then, whatever a policy says. */
+	for (unsigned i = 0; k->report_only && i < k->classes; i++) {
+		k->class[i].fail_open = true;
+		k->class[i].decided = 0;
+	}
+	return 0;
 }
 
 static int parse_options(int argc, char **argv, struct run_options *o)
@@ -176,7 +277,12 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	int opt, status = 0;
 
 	*o = (struct run_options){
-	    .keeper = {.length = DEFAULT_LENGTH, .fail_open = true, .gso = true, .inspect = "accept"}};
+	    .keeper = {.inspect = "accept",
+		       .breaker = true,
+		       .hung_ns = DEFAULT_HUNG,
+		       .orphan_ns = DEFAULT_ORPHAN,
+		       .control = o->control},
+	    .common = {.length = DEFAULT_LENGTH, .fail_open = true, .gso = true, .deadline_ns = DEFAULT_DEADLINE}};
 	control_default_path(o->control, sizeof(o->control));
 	opterr = 0;
 	optind = 0;
@@ -192,24 +298,27 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 		return usage_error("run: %s: not expected; spillway run --help", argv[optind]);
 	if (!o->queue_given)
 		return usage_error("run: --queue: missing; name the number that the firewall rule queues to");
-	return 0;
+	return set_classes(o);
 }
 
 static void apply_switch(struct run *r)
 {
-	const struct keeper_config *c = &r->keeper.config;
+	const struct keeper *k = &r->keeper;
 
-	for (unsigned q = c->first; q <= c->last; q++) {
-		struct lane_class now;
+	for (unsigned i = 0; i < k->lanes; i++) {
+		for (unsigned c = 0; c < k->lane[i].classes; c++) {
+			uint16_t queue = k->lane[i].page->queue[c];
+			struct lane now;
 
-		keeper_read_class(&r->keeper.lane[q - c->first], &now);
-		if (now.fail_open == r->sw.value)
-			continue;
-		if (keeper_set(&r->keeper, (uint16_t)q, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
-			fprintf(stderr, "spillway: queue %u: switching: %s\n", q, r->keeper.error);
-		else
-			fprintf(stderr, "spillway: queue %u: fail-open %s (%s)\n", q, r->sw.value ? "on" : "off",
-				r->sw.path);
+			engine_snapshot(k->lane[i].page, &now);
+			if (now.class[c].config.fail_open == r->sw.value)
+				continue;
+			if (keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
+				fprintf(stderr, "spillway: queue %u: switching: %s\n", queue, r->keeper.error);
+			else
+				fprintf(stderr, "spillway: queue %u: fail-open %s (%s)\n", queue,
+					r->sw.value ? "on" : "off", r->sw.path);
+		}
 	}
 }
 
@@ -223,26 +332,26 @@ static int open_switch(struct run *r, struct run_options *o)
 	error = switch_open(&r->sw, o->switch_path);
 	if (error)
 		return usage_error("run: --switch %s: %s; its directory must exist", o->switch_path, strerror(-error));
-	if (r->sw.value >= 0)
-		o->keeper.fail_open = r->sw.value;
+	for (unsigned i = 0; r->sw.value >= 0 && i < o->keeper.classes; i++)
+		o->keeper.class[i].fail_open = r->sw.value;
 	return 0;
 }
 
-static int open_control(struct run *r, const char *path)
+/* The control socket's descriptor in *fd, or an exit status. */
+static int open_control(const char *path, int *fd)
 {
-	int error = control_open(&r->control, path);
-
-	if (!error)
+	*fd = control_listen(path);
+	if (*fd >= 0)
 		return 0;
-	if (error == -EADDRINUSE)
+	if (*fd == -EADDRINUSE)
 		fprintf(stderr,
 			"spillway: %s: another program has it; end that one, or choose a socket with --control\n",
 			path);
 	else
-		fprintf(stderr, "spillway: %s: %s; choose another place with --control\n", path, strerror(-error));
-	if (error == -EADDRINUSE)
+		fprintf(stderr, "spillway: %s: %s; choose another place with --control\n", path, strerror(-*fd));
+	if (*fd == -EADDRINUSE)
 		return EXIT_TAKEN;
-	return error == -EACCES || error == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
+	return *fd == -EACCES || *fd == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
 }
 
 static int open_signals(struct run *r)
@@ -270,29 +379,50 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+static void say_deadline(uint64_t ns, char *buf, size_t size)
+{
+	if (ns)
+		snprintf(buf, size, "%llu ms", (unsigned long long)(ns / 1000000));
+	else
+		snprintf(buf, size, "off");
+}
+
+static void say_lane(const struct keeper_lane *l, const char *inspect)
+{
+	struct lane now;
+	char deadline[32];
+
+	engine_snapshot(l->page, &now);
+	for (unsigned i = 0; i < l->classes; i++) {
+		const struct lane_config *c = &now.class[i].config;
+
+		say_deadline(c->deadline_ns, deadline, sizeof(deadline));
+		fprintf(
+		    stderr,
+		    "spillway: queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
+		    "inspector %s\n",
+		    l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
+		    (long long)l->buffer[i] / 1024, inspect);
+	}
+}
+
 static void say_running(const struct run *r)
 {
-	const struct keeper_config *c = &r->keeper.config;
-
 	for (unsigned i = 0; i < r->keeper.lanes; i++)
-		fprintf(stderr,
-			"spillway: queue %u: bound: fail-open %s, length %u, gso %s, socket buffer %lld KiB, inspector "
-			"%s\n",
-			c->first + i, c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off",
-			(long long)r->keeper.lane[i].buffer / 1024, c->inspect);
-	fprintf(stderr, "spillway: control socket %s\n", r->control.path);
+		say_lane(&r->keeper.lane[i], r->keeper.config.inspect);
+	fprintf(stderr, "spillway: control socket %s\n", r->keeper.config.control);
 }
 
 static unsigned collect(const struct run *r, struct pollfd *p)
 {
-	int fds[3 * KEEPER_LANES];
+	int fds[KEEPER_FDS_A_LANE * KEEPER_LANES + 2];
 	unsigned n = 0, m = keeper_descriptors(&r->keeper, fds);
 
 	p[n++] = (struct pollfd){.fd = r->signals, .events = POLLIN};
 	p[n++] = (struct pollfd){.fd = r->sw.inotify, .events = POLLIN};
 	for (unsigned i = 0; i < m; i++)
 		p[n++] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-	return n + control_descriptors(&r->control, p + n);
+	return n;
 }
 
 /* True where we were told to stop. */
@@ -306,27 +436,23 @@ static bool told_to_stop(const struct run *r)
 	return true;
 }
 
-/* Until a signal (EXIT_DONE) or a lane's end (EXIT_FAILED). */
+/* Until a signal (EXIT_DONE), or until the run can't go on (EXIT_FAILED). */
 static int loop(struct run *r)
 {
-	struct pollfd p[2 + 3 * KEEPER_LANES + CONTROL_CLIENTS + 1];
+	struct pollfd p[4 + KEEPER_FDS_A_LANE * KEEPER_LANES];
 
 	for (;;) {
-		int timeout = r->sw.inotify >= 0 ? switch_timeout(&r->sw) : -1;
+		int wait = keeper_tend(&r->keeper), settle = r->sw.inotify >= 0 ? switch_timeout(&r->sw) : -1;
 
-		(void)poll(p, collect(r, p), timeout >= 0 ? timeout : 1000);
-		if (told_to_stop(r))
-			return EXIT_DONE;
-		if (keeper_failed(&r->keeper)) {
-			/* A signal to the whole group has killed the inspector, too: that is no failure. */
-			if (told_to_stop(r))
-				return EXIT_DONE;
+		if (r->keeper.ends) {
 			fprintf(stderr, "spillway: %s\n", r->keeper.error);
 			return EXIT_FAILED;
 		}
+		(void)poll(p, collect(r, p), settle >= 0 && settle < wait ? settle : wait);
+		if (told_to_stop(r))
+			return EXIT_DONE;
 		if (r->sw.inotify >= 0 && switch_look(&r->sw))
 			apply_switch(r);
-		control_serve(&r->control, &r->keeper);
 	}
 }
 
@@ -334,7 +460,8 @@ int run_verb(int argc, char **argv)
 {
 	static struct run r; /* big, and once a process */
 	struct run_options o;
-	int status = parse_options(argc, argv, &o);
+	int listener = -1, status = parse_options(argc, argv, &o);
+	int resume = getenv(KEEPER_RESUME) ? atoi(getenv(KEEPER_RESUME)) : -1;
 
 	if (status)
 		return status;
@@ -342,24 +469,27 @@ int run_verb(int argc, char **argv)
 		print_help();
 		return 0;
 	}
+	unsetenv(KEEPER_RESUME);
+	o.keeper.argv = argv - 1; /* the verb has one word before it */
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	raise_descriptor_limit();
 	status = open_switch(&r, &o);
 	if (!status)
-		status = open_control(&r, o.control);
+		status = open_signals(&r);
+	if (!status && resume < 0)
+		status = open_control(o.control, &listener);
 	if (status)
 		return status;
-	status = open_signals(&r);
-	if (!status)
-		status = keeper_start(&r.keeper, &o.keeper);
+	status =
+	    resume >= 0 ? keeper_resume(&r.keeper, &o.keeper, resume) : keeper_start(&r.keeper, &o.keeper, listener);
 	if (status) {
 		fprintf(stderr, "spillway: %s\n", r.keeper.error);
 	} else {
 		say_running(&r);
 		status = loop(&r);
 	}
-	keeper_stop(&r.keeper);
-	control_close(&r.control);
+	keeper_stop(&r.keeper, status ? REASON_DOWN : REASON_MANUAL);
+	control_unlist(o.control);
 	switch_close(&r.sw);
 	return status;
 }

@@ -1,104 +1,156 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Control requests: see request.h. The table below is all that can be asked.
+ * Control requests: see request.h. The table below is all that can be asked. Works on its arguments alone; the bytes
+ * may be anybody's.
  */
 #include "control/request.h"
 
-#include "control/status.h"
-
-#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char *to_text(json_t *reply)
+__attribute__((format(printf, 2, 3))) static enum request_kind wrong(char *sentence, const char *format, ...)
 {
-	char *json = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
-	char *line = NULL;
+	va_list args;
 
-	if (json && asprintf(&line, "%s\n", json) < 0)
-		line = NULL;
-	free(json);
-	json_decref(reply);
-	return line;
+	va_start(args, format);
+	vsnprintf(sentence, REQUEST_SENTENCE, format, args);
+	va_end(args);
+	return REQUEST_WRONG;
 }
 
-char *request_error(int status, const char *sentence)
-{
-	return to_text(json_pack("{s:i, s:s, s:i}", "version", 1, "error", sentence, "exit", status));
-}
-
-static char *answer_status(struct keeper *k, const json_t *request)
+static enum request_kind parse_status(const json_t *request, struct ask *ask, char *sentence)
 {
 	(void)request;
-	return to_text(status_json(k));
+	(void)ask;
+	(void)sentence;
+	return REQUEST_STATUS;
 }
 
-static char *changed(struct keeper *k, json_int_t queue, enum engine_op op, uint32_t value)
-{
-	int error;
+/* What of a class is set. Where the value is no boolean it is a number. */
+static const struct {
+	const char *name;
+	enum ask_op op;
+	bool boolean;
+} settings[] = {
+    {"fail_open", ASK_FAIL_OPEN, true},
+    {"length", ASK_LENGTH, false},
+    {"open", ASK_TURN, true},
+};
+#define SETTINGS (sizeof(settings) / sizeof(*settings))
 
-	if (queue < 0 || queue > 65535)
-		return request_error(2, "set: queue: not a queue number; give one from 0 to 65535");
-	error = keeper_set(k, (uint16_t)queue, op, value);
-	if (error)
-		return request_error(error == -ENOENT ? 2 : 1, k->error);
-	if (op == ENGINE_SET_FAIL_OPEN)
-		fprintf(stderr, "spillway: queue %d: fail-open %s (control socket)\n", (int)queue,
-			value ? "on" : "off");
-	else
-		fprintf(stderr, "spillway: queue %d: length %u (control socket)\n", (int)queue, value);
-	return to_text(json_pack("{s:i, s:b}", "version", 1, "done", 1));
+static enum request_kind parse_value(const json_t *value, size_t setting, struct ask *ask, char *sentence)
+{
+	json_int_t n = json_integer_value(value);
+
+	ask->op = settings[setting].op;
+	if (settings[setting].boolean) {
+		if (!json_is_boolean(value))
+			return wrong(sentence, "set: %s: neither true nor false; give one of them",
+				     settings[setting].name);
+		ask->value = json_is_true(value);
+	} else {
+		if (!json_is_integer(value) || n < 0 || n > UINT32_MAX)
+			return wrong(sentence, "set: %s: not a number in range; give 0 to 4294967295",
+				     settings[setting].name);
+		ask->value = (uint32_t)n;
+	}
+	return REQUEST_ASK;
 }
 
-static char *answer_set(struct keeper *k, const json_t *request)
+static enum request_kind parse_set(const json_t *request, struct ask *ask, char *sentence)
 {
-	const json_t *queue = json_object_get(request, "queue");
-	const json_t *fail_open = json_object_get(request, "fail_open");
-	const json_t *length = json_object_get(request, "length");
+	const json_t *queue = json_object_get(request, "queue"), *value = NULL;
+	size_t setting = 0, given = 0;
 
-	if (!json_is_integer(queue))
-		return request_error(2, "set: queue: missing; name the queue by its number");
-	if (json_is_boolean(fail_open) && !length)
-		return changed(k, json_integer_value(queue), ENGINE_SET_FAIL_OPEN, json_is_true(fail_open));
-	if (!json_is_integer(length) || fail_open)
-		return request_error(2, "set: give either fail_open (true or false) or length (a number)");
-	if (json_integer_value(length) < 0 || json_integer_value(length) > UINT32_MAX)
-		return request_error(2, "set: length: out of range; give 0 to 4294967295");
-	return changed(k, json_integer_value(queue), ENGINE_SET_LENGTH, (uint32_t)json_integer_value(length));
+	if (!json_is_integer(queue) || json_integer_value(queue) < 0 || json_integer_value(queue) > 65535)
+		return wrong(sentence, "set: queue: missing or not a queue number; give one from 0 to 65535");
+	ask->queue = (uint32_t)json_integer_value(queue);
+	for (size_t i = 0; i < SETTINGS; i++) {
+		const json_t *v = json_object_get(request, settings[i].name);
+
+		if (!v)
+			continue;
+		value = v;
+		setting = i;
+		given++;
+	}
+	if (given != 1)
+		return wrong(sentence, "set: %s; give exactly one of fail_open, length, open",
+			     given ? "several changes at once" : "nothing to change");
+	return parse_value(value, setting, ask, sentence);
+}
+
+static enum request_kind parse_upgrade(const json_t *request, struct ask *ask, char *sentence)
+{
+	(void)request;
+	(void)sentence;
+	ask->op = ASK_UPGRADE;
+	return REQUEST_ASK;
 }
 
 static const struct {
 	const char *name;
-	char *(*answer)(struct keeper *k, const json_t *request);
+	enum request_kind (*parse)(const json_t *request, struct ask *ask, char *sentence);
 } requests[] = {
-    {"status", answer_status},
-    {"set", answer_set},
+    {"status", parse_status},
+    {"set", parse_set},
+    {"upgrade", parse_upgrade},
 };
 
-char *request_answer(const char *text, size_t len, struct keeper *k)
+static enum request_kind parse_object(const json_t *request, struct ask *ask, char *sentence)
+{
+	const char *name = json_string_value(json_object_get(request, "request"));
+
+	if (json_integer_value(json_object_get(request, "version")) != 1)
+		return wrong(sentence, "control request: version: missing or unknown; this program speaks version 1");
+	for (size_t i = 0; name && i < sizeof(requests) / sizeof(*requests); i++)
+		if (!strcmp(name, requests[i].name))
+			return requests[i].parse(request, ask, sentence);
+	return wrong(sentence, "control request: unknown; status, set and upgrade are known");
+}
+
+enum request_kind request_parse(const char *text, size_t len, struct ask *ask, char sentence[REQUEST_SENTENCE])
 {
 	json_error_t where;
 	json_t *request = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-	const char *name = json_string_value(json_object_get(request, "request"));
-	char sentence[256], *reply = NULL;
+	enum request_kind kind;
 
-	if (!json_is_object(request)) {
-		snprintf(sentence, sizeof(sentence),
-			 "control request: column %d: %s; send one JSON object and a newline", where.column,
-			 request ? "not an object" : where.text);
-		json_decref(request);
-		return request_error(2, sentence);
-	}
-	if (json_integer_value(json_object_get(request, "version")) != 1) {
-		reply = request_error(2, "control request: version: this program speaks version 1");
-	} else {
-		for (size_t i = 0; name && i < sizeof(requests) / sizeof(*requests); i++)
-			if (!strcmp(name, requests[i].name))
-				reply = requests[i].answer(k, request);
-		if (!reply)
-			reply = request_error(2, "control request: unknown; status and set are known");
-	}
+	*ask = (struct ask){0};
+	if (json_is_object(request))
+		kind = parse_object(request, ask, sentence);
+	else
+		kind = wrong(sentence, "control request: column %d: %s; send one JSON object and a newline",
+			     request ? 1 : where.column, request ? "not an object" : where.text);
 	json_decref(request);
-	return reply;
+	return kind;
+}
+
+char *request_line(json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	char *line = NULL;
+
+	if (text && asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	free(text);
+	json_decref(json);
+	return line;
+}
+
+char *request_done(void)
+{
+	return request_line(json_pack("{s:i, s:b}", "version", 1, "done", 1));
+}
+
+char *request_error(int status, const char *sentence)
+{
+	json_t *text = json_string(sentence);
+
+	/* A file's name in it may be no UTF-8. */
+	if (!text)
+		text = json_string("the reason can't be written as UTF-8; look at the messages of spillway run");
+	return request_line(json_pack("{s:i, s:o, s:i}", "version", 1, "error", text, "exit", status));
 }

@@ -1,218 +1,242 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control socket: see server.h. Reads what clients send as hostile: bounded in size, number and time.
+ * The control process: see server.h. Answers `status` from the pages, puts the rest to the keeper, and waits for
+ * neither clients nor keeper. The only process that reads what clients send; it has no privilege.
  */
 #include "control/server.h"
 
 #include "clock.h"
+#include "control/clients.h"
+#include "control/pages.h"
 #include "control/request.h"
+#include "control/status.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <time.h>
 
-#define CLIENT_MS 5000
+#define WRITING_MS 5000
+#define ASK_MS     10000
+#define UPGRADE_MS 60000
 
-const char *control_default_path(char *buf, size_t size)
+enum { POLL_LISTENER, POLL_KEEPER, POLL_CLIENT, POLLED = POLL_CLIENT + CLIENTS };
+
+struct server {
+	struct pages pages;
+	struct clients clients;
+	uint32_t asks; /* number of the last one */
+};
+
+/* A line on stderr, unless whoever reads there is behind: nobody is to wait for the log. */
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
-	const char *dir = getenv("XDG_RUNTIME_DIR");
+	struct pollfd p = {.fd = fileno(stderr), .events = POLLOUT};
+	char line[256];
+	va_list args;
 
-	if (geteuid() != 0 && dir && *dir)
-		snprintf(buf, size, "%s/spillway/control", dir);
+	if (poll(&p, 1, 0) <= 0)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	fprintf(stderr, "spillway: %s\n", line);
+}
+
+static void say_changed(const struct ask *a)
+{
+	switch (a->op) {
+	case ASK_FAIL_OPEN:
+		say("queue %u: fail-open %s (control socket)", a->queue, a->value ? "on" : "off");
+		break;
+	case ASK_LENGTH:
+		say("queue %u: length %u (control socket)", a->queue, a->value);
+		break;
+	case ASK_TURN:
+		say("queue %u: %s (control socket)", a->queue, a->value ? "open by hand" : "to be inspected again");
+		break;
+	default:
+		say("upgraded (control socket)");
+	}
+}
+
+static int attach(struct server *s)
+{
+	struct ucred keeper;
+	socklen_t len = sizeof(keeper);
+	int error = pages_map(&s->pages);
+
+	if (error)
+		return error;
+	if (getsockopt(CONTROL_FD_KEEPER, SOL_SOCKET, SO_PEERCRED, &keeper, &len))
+		return -errno;
+	s->clients.listener = CONTROL_FD_LISTENER;
+	s->clients.owner = keeper.uid;
+	return 0;
+}
+
+static int64_t wall_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec - (int64_t)clock_ns();
+}
+
+static void answer(struct server *s, struct client *cl, uint64_t now)
+{
+	char sentence[REQUEST_SENTENCE];
+	struct ask ask;
+
+	switch (request_parse(cl->request, cl->used, &ask, sentence)) {
+	case REQUEST_STATUS:
+		client_reply(cl, request_line(status_json(&s->pages, wall_ns())), now + WRITING_MS);
+		break;
+	case REQUEST_ASK:
+		ask.number = ++s->asks;
+		clients_park(&s->clients, cl, &ask, now + (ask.op == ASK_UPGRADE ? UPGRADE_MS : ASK_MS));
+		break;
+	default:
+		client_reply(cl, request_error(2, sentence), now + WRITING_MS);
+	}
+}
+
+/* Puts to the keeper what was not yet put. True where some had to stay, because it does not listen just now. */
+static bool ask_keeper(struct server *s)
+{
+	for (int i = 0; i < CLIENTS; i++) {
+		struct client *cl = &s->clients.client[i];
+
+		if (cl->state != CLIENT_PARKED || cl->asked)
+			continue;
+		if (send(CONTROL_FD_KEEPER, &cl->ask, sizeof(cl->ask), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			return true;
+		cl->asked = true;
+	}
+	return false;
+}
+
+static void pass_on(struct server *s, struct ask_reply *r, uint64_t now)
+{
+	r->text[sizeof(r->text) - 1] = '\0';
+	for (int i = 0; i < CLIENTS; i++) {
+		struct client *cl = &s->clients.client[i];
+
+		if (cl->state != CLIENT_PARKED || !cl->asked || cl->ask.number != r->number)
+			continue;
+		if (!r->exit)
+			say_changed(&cl->ask);
+		client_reply(cl, r->exit ? request_error(r->exit, r->text) : request_done(), now + WRITING_MS);
+		return;
+	}
+}
+
+/* False: it has closed its end. */
+static bool hear_keeper(struct server *s, uint64_t now)
+{
+	struct ask_reply r;
+	ssize_t n;
+
+	while ((n = recv(CONTROL_FD_KEEPER, &r, sizeof(r), MSG_DONTWAIT)) == (ssize_t)sizeof(r))
+		pass_on(s, &r, now);
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void expire(struct client *cl, uint64_t now)
+{
+	if (cl->state != CLIENT_PARKED)
+		client_drop(cl);
 	else
-		snprintf(buf, size, "/run/spillway/control");
-	return buf;
+		client_reply(cl,
+			     request_error(1, "control request: spillway run does not answer in time; look at spillway "
+					      "status, it may still be done"),
+			     now + WRITING_MS);
 }
 
-/* True where somebody accepts connections at this name. */
-static bool alive(const struct sockaddr_un *a)
+static void serve_client(struct server *s, struct client *cl, bool ready, uint64_t now)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool yes = fd >= 0 && (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno == EAGAIN);
-
-	if (fd >= 0)
-		close(fd);
-	return yes;
+	if (ready && cl->state == CLIENT_READING && client_read(cl))
+		answer(s, cl, now);
+	else if (ready && cl->state == CLIENT_WRITING)
+		client_write(cl);
+	if (cl->state != CLIENT_FREE && now >= cl->deadline)
+		expire(cl, now);
 }
 
-/* The default place's own directory; any other is the user's business. */
-static void make_directory(const char *path)
+/* Milliseconds until somebody's time is up; -1: nobody's. */
+static int until_next(const struct server *s, uint64_t now)
 {
-	char dir[108];
-	char *slash;
+	uint64_t next = clients_listening(&s->clients, now) ? UINT64_MAX : s->clients.listen_again;
 
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash && slash - dir >= 9 && !strncmp(slash - 9, "/spillway", 9)) {
-		*slash = '\0';
-		(void)mkdir(dir, 0755);
-	}
+	for (int i = 0; i < CLIENTS; i++)
+		if (s->clients.client[i].state != CLIENT_FREE && s->clients.client[i].deadline < next)
+			next = s->clients.client[i].deadline;
+	if (next == UINT64_MAX)
+		return -1;
+	return next > now ? (int)(next - now) : 0;
 }
 
-int control_open(struct control *c, const char *path)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	struct stat st;
-	mode_t mask;
-	int error = 0;
-
-	c->listener = -1;
-	for (int i = 0; i < CONTROL_CLIENTS; i++)
-		c->client[i] = (struct control_client){.fd = -1};
-	if (strlen(path) >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	memcpy(c->path, a.sun_path, sizeof(c->path));
-	make_directory(path);
-	if (!lstat(path, &st)) {
-		if (!S_ISSOCK(st.st_mode) || alive(&a))
-			return -EADDRINUSE;
-		(void)unlink(path);
-	}
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mask = umask(0177);
-	if (c->listener < 0 || bind(c->listener, (const struct sockaddr *)&a, sizeof(a)) ||
-	    listen(c->listener, CONTROL_CLIENTS))
-		error = -errno;
-	umask(mask);
-	if (error && c->listener >= 0) {
-		close(c->listener);
-		c->listener = -1;
-	}
-	return error;
-}
-
-static void drop_client(struct control_client *cl)
-{
-	if (cl->fd >= 0)
-		close(cl->fd);
-	free(cl->reply);
-	*cl = (struct control_client){.fd = -1};
-}
-
-void control_close(struct control *c)
-{
-	if (c->listener < 0)
-		return;
-	for (int i = 0; i < CONTROL_CLIENTS; i++)
-		drop_client(&c->client[i]);
-	(void)unlink(c->path);
-	close(c->listener);
-	c->listener = -1;
-}
-
-unsigned control_descriptors(const struct control *c, struct pollfd *p)
-{
-	unsigned n = 0;
-
-	p[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
-	for (int i = 0; i < CONTROL_CLIENTS; i++)
-		if (c->client[i].fd >= 0)
-			p[n++] =
-			    (struct pollfd){.fd = c->client[i].fd, .events = c->client[i].reply ? POLLOUT : POLLIN};
-	return n;
-}
-
-/* The same user, or root. The mode of the socket says so too; this also holds where its directory was opened up. */
-static bool may_ask(int fd)
-{
-	struct ucred u;
-	socklen_t len = sizeof(u);
-
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
-}
-
-/* A free place, or the oldest client's: a newcomer must not be locked out by clients that say nothing. */
-static struct control_client *place(struct control *c)
-{
-	struct control_client *oldest = &c->client[0];
-
-	for (int i = 0; i < CONTROL_CLIENTS; i++) {
-		if (c->client[i].fd < 0)
-			return &c->client[i];
-		if (c->client[i].deadline < oldest->deadline)
-			oldest = &c->client[i];
-	}
-	drop_client(oldest);
-	return oldest;
-}
-
-/* False: nobody is waiting. */
-static bool accept_client(struct control *c)
-{
-	int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct control_client *cl;
-
-	if (fd < 0)
-		return false;
-	if (!may_ask(fd)) {
-		close(fd);
-		return true;
-	}
-	cl = place(c);
-	cl->fd = fd;
-	cl->deadline = clock_ms() + CLIENT_MS;
-	return true;
-}
-
-static void set_reply(struct control_client *cl, char *reply)
-{
-	if (!reply) {
-		drop_client(cl);
-		return;
-	}
-	cl->reply = reply;
-	cl->reply_len = strlen(reply);
-}
-
-static void read_request(struct control_client *cl, struct keeper *k)
-{
-	ssize_t n = recv(cl->fd, cl->request + cl->used, sizeof(cl->request) - cl->used, 0);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n < 0 || (n == 0 && !cl->used)) {
-		drop_client(cl);
-		return;
-	}
-	cl->used += (size_t)n;
-	if (memchr(cl->request, '\n', cl->used) || n == 0)
-		set_reply(cl, request_answer(cl->request, cl->used, k));
-	else if (cl->used == sizeof(cl->request))
-		set_reply(cl, request_error(
-				  2, "control request: longer than 4096 bytes; send one JSON object and a newline"));
-}
-
-static void write_reply(struct control_client *cl)
-{
-	ssize_t n = send(cl->fd, cl->reply + cl->sent, cl->reply_len - cl->sent, MSG_NOSIGNAL);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n < 0 || (cl->sent += (size_t)n) == cl->reply_len)
-		drop_client(cl);
-}
-
-void control_serve(struct control *c, struct keeper *k)
+static int wait_for_any(const struct server *s, struct pollfd *p, bool unasked)
 {
 	uint64_t now = clock_ms();
+	int listener = clients_listening(&s->clients, now) ? s->clients.listener : -1;
 
-	for (int i = 0; i < CONTROL_CLIENTS; i++) {
-		struct control_client *cl = &c->client[i];
+	p[POLL_LISTENER] = (struct pollfd){.fd = listener, .events = POLLIN};
+	p[POLL_KEEPER] = (struct pollfd){.fd = CONTROL_FD_KEEPER, .events = unasked ? POLLIN | POLLOUT : POLLIN};
+	for (int i = 0; i < CLIENTS; i++)
+		p[POLL_CLIENT + i] = client_poll(&s->clients.client[i]);
+	return poll(p, POLLED, until_next(s, now)) < 0 && errno != EINTR ? -errno : 0;
+}
 
-		if (cl->fd >= 0 && !cl->reply)
-			read_request(cl, k);
-		if (cl->fd >= 0 && cl->reply)
-			write_reply(cl);
-		if (cl->fd >= 0 && now > cl->deadline)
-			drop_client(cl);
+/* 0: the keeper has gone; or a negative errno. */
+static int loop(struct server *s)
+{
+	struct pollfd p[POLLED];
+	bool unasked = false;
+
+	for (;;) {
+		int error = wait_for_any(s, p, unasked);
+		uint64_t now = clock_ms();
+
+		if (error)
+			return error;
+		if (p[POLL_KEEPER].revents & (POLLIN | POLLHUP | POLLERR) && !hear_keeper(s, now))
+			return 0;
+		for (int i = 0; i < CLIENTS; i++)
+			serve_client(s, &s->clients.client[i], p[POLL_CLIENT + i].revents != 0, now);
+		unasked = ask_keeper(s);
+		if (p[POLL_LISTENER].revents)
+			clients_accept(&s->clients, now);
 	}
-	for (int i = 0; i < CONTROL_CLIENTS && accept_client(c); i++)
-		;
+}
+
+/* Whoever still waits is told, if he takes it at once. */
+static void leave(struct server *s)
+{
+	for (int i = 0; i < CLIENTS; i++) {
+		struct client *cl = &s->clients.client[i];
+
+		if (cl->state == CLIENT_PARKED)
+			client_reply(
+			    cl, request_error(1, "control request: spillway run has ended; look at its messages"), 0);
+		client_drop(cl);
+	}
+}
+
+int control_main(void)
+{
+	static struct server s; /* big, and once a process */
+	int error = attach(&s);
+
+	setvbuf(stderr, NULL, _IOLBF, 0);
+	if (!error)
+		error = loop(&s);
+	leave(&s);
+	if (error)
+		fprintf(stderr, "spillway: control: %s; it ends\n",
+			error == -EPROTO ? "a page of another layout" : strerror(-error));
+	return error ? 1 : 0;
 }

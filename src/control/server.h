@@ -1,46 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control socket: takes a request a connection, answers it, closes. Never waits for a client.
+ * The control process, and the socket that the keeper makes for it.
  */
 #ifndef SPW_CONTROL_SERVER_H
 #define SPW_CONTROL_SERVER_H
 
-#include "keeper/keeper.h"
-
-#include <poll.h>
-
-#define CONTROL_CLIENTS     16
-#define CONTROL_REQUEST_MAX 4096 /* bytes, newline included */
-
-struct control_client {
-	int fd;            /* -1: free */
-	uint64_t deadline; /* CLOCK_MONOTONIC, milliseconds */
-	size_t used, sent;
-	char request[CONTROL_REQUEST_MAX];
-	char *reply; /* once there is one */
-	size_t reply_len;
-};
-
-struct control {
-	int listener;
-	char path[108];
-	struct control_client client[CONTROL_CLIENTS];
-};
+#include <stddef.h>
 
 /*
- * Listens at path (a stale socket there is replaced, a living one is not). 0, or a negative errno:
- * -EADDRINUSE: somebody answers there; -ENAMETOOLONG; else what bind(2) said.
+ * The control process: `spillway _control`. Needs no privilege; all that it works with are the descriptors of enum
+ * control_fd (keeper/board.h): board and pages are filled in already, the keeper's socketpair was made by the keeper
+ * itself (its credentials say whose requests are served), and both live in the same user namespace. Leaves when the
+ * keeper's end is closed. Returns an exit status.
  */
-int control_open(struct control *c, const char *path);
+int control_main(void);
 
-/* Closes everything and removes the socket's name. */
-void control_close(struct control *c);
+/*
+ * For the keeper, before the control process: a listening socket at path, mode 0600. A stale name there is replaced, a
+ * living one is not. Returns the descriptor, or a negative errno: -EADDRINUSE: somebody answers there, or it is no
+ * socket; -ENAMETOOLONG; else what bind(2) said.
+ */
+int control_listen(const char *path);
 
-/* Descriptors to poll, at most CONTROL_CLIENTS + 1; returns how many were written. */
-unsigned control_descriptors(const struct control *c, struct pollfd *p);
-
-/* Serves whoever is ready. Requests are carried out on k. */
-void control_serve(struct control *c, struct keeper *k);
+/* Takes the name away again. */
+void control_unlist(const char *path);
 
 /* Where the control socket is by default, for this user. Returns buf. */
 const char *control_default_path(char *buf, size_t size);

@@ -1,27 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The status as JSON, from the pages. Reads the keeper's state and changes nothing.
+ * The status as JSON, from the pages: see status.h. Reads them and changes nothing. What can't be known is null.
  */
 #include "control/status.h"
 
 #include <inttypes.h>
 #include <time.h>
-#include <unistd.h>
 
-static json_t *rfc3339(const struct timespec *t)
+#define SECOND_NS 1000000000
+
+/* A field of a page that somebody else may be writing: loaded once. */
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
+static json_t *rfc3339(int64_t seconds, int64_t ns)
 {
+	const time_t t = (time_t)seconds;
 	char date[32], text[48];
 	struct tm tm;
 
-	gmtime_r(&t->tv_sec, &tm);
+	gmtime_r(&t, &tm);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, sizeof(text), "%s.%03ldZ", date, t->tv_nsec / 1000000);
+	snprintf(text, sizeof(text), "%s.%03dZ", date, (int)(ns / 1000000));
 	return json_string(text);
 }
 
 static json_t *number(uint64_t n)
 {
 	return json_integer((json_int_t)n);
+}
+
+static json_t *number_unless(bool unknown, uint64_t n)
+{
+	return unknown ? json_null() : number(n);
 }
 
 static json_t *by_reason(const uint64_t *column)
@@ -33,8 +43,60 @@ static json_t *by_reason(const uint64_t *column)
 	return o;
 }
 
+static const char *state_name(const struct lane_class *c)
+{
+	return (unsigned)c->state < STATES ? lane_state_names[c->state] : NULL;
+}
+
+static const char *reason_name(const struct lane_class *c)
+{
+	return c->state != STATE_INSPECTING && (unsigned)c->reason < REASONS ? lane_reason_names[c->reason] : NULL;
+}
+
+static json_t *class_name(unsigned class, unsigned queue)
+{
+	return class ? json_sprintf("class-%u", queue) : json_string("default");
+}
+
+/* How the class is to be treated, and how it is. */
+static json_t *class_json(const struct lane_class *c, unsigned class, unsigned queue, int64_t wall_ns)
+{
+	int64_t since = (int64_t)c->since_ns + wall_ns;
+	const struct lane_config *k = &c->config;
+
+	return json_pack("{s:i, s:o, s:s?, s:o, s:s?, s:o, s:b, s:o, s:b, s:o, s:i}", "queue", (int)queue, "class",
+			 class_name(class, queue), "state", state_name(c), "since",
+			 rfc3339(since / SECOND_NS, since % SECOND_NS), "reason", reason_name(c), "changes",
+			 number(c->changes), "fail_open", k->fail_open, "length", number(k->length), "gso", k->gso,
+			 "deadline_us", number_unless(!k->deadline_ns, k->deadline_ns / 1000), "priority",
+			 (int)k->priority);
+}
+
+static json_t *inspected_json(const struct lane_books *b)
+{
+	return json_pack("{s:o, s:o, s:o, s:o}", "accepted", number(b->accepted), "dropped", number(b->dropped),
+			 "modified", number(b->modified), "requeued", number(b->requeued));
+}
+
+static json_t *kernel_json(const struct lane_class *c)
+{
+	return json_pack("{s:o, s:o, s:o}", "queue_dropped", number(c->queue_dropped), "user_dropped",
+			 number(c->user_dropped), "socket_drops", number(c->socket_drops));
+}
+
+/* What the rule's counter says, as of its last reading and the ids assigned since. null: no counter stands there. */
+static json_t *counter_json(const struct lane_class *c)
+{
+	int64_t packets = (int64_t)(c->ids + c->queue_dropped) + c->beyond;
+
+	if (!c->counted)
+		return json_null();
+	return json_pack("{s:I, s:I, s:o}", "packets", (json_int_t)packets, "before",
+			 (json_int_t)(c->beyond - (int64_t)c->passed), "passed", number(c->passed));
+}
+
 /* Share of the packets decided so far that were really inspected; null where some were never counted. */
-static json_t *coverage(const struct lane_class *c)
+static json_t *coverage_json(const struct lane_class *c)
 {
 	uint64_t decided = lane_seen(c) - lane_held(c) - lane_unreconciled(c);
 	json_t *packets =
@@ -43,62 +105,76 @@ static json_t *coverage(const struct lane_class *c)
 	return json_pack("{s:o, s:n}", "packets", packets, "flows");
 }
 
-static json_t *queue_json(const struct keeper_lane *l)
+static json_t *books_json(const struct lane_class *c)
 {
-	struct lane_class c;
-	json_t *q, *books;
+	const struct lane_books *b = &c->books;
 
-	keeper_read_class(l, &c);
-	q = json_pack("{s:i, s:s, s:s, s:o, s:n, s:b, s:I, s:b, s:n, s:I}", "queue", (int)l->page->queue, "class",
-		      "default", "state", lane_state_names[c.state], "since", rfc3339(&l->state_since), "reason",
-		      "fail_open", c.fail_open, "length", (json_int_t)c.length, "gso", c.gso, "deadline_us",
-		      "socket_buffer", (json_int_t)l->buffer);
-	books = json_pack(
-	    "{s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o}, s:o}", "seen",
-	    number(lane_seen(&c)), "held", number(lane_held(&c)), "inspected", "accepted", number(c.books.accepted),
-	    "dropped", number(c.books.dropped), "modified", number(c.books.modified), "requeued",
-	    number(c.books.requeued), "trusted", number(c.books.trusted), "spilled", by_reason(c.books.spilled), "shut",
-	    by_reason(c.books.shut), "lost", number(c.books.lost), "unreconciled", number(lane_unreconciled(&c)),
-	    "late_answers", number(c.books.late_answers), "bytes", "inspected", number(c.books.bytes_inspected),
-	    "uncounted", c.books.uncounted ? json_null() : number(0));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o}, s:o, s:o, s:o, s:o, s:o}", "seen",
+			 number(lane_seen(c)), "held", number(lane_held(c)), "inspected", inspected_json(b), "trusted",
+			 number(b->trusted), "spilled", by_reason(b->spilled), "shut", by_reason(b->shut), "lost",
+			 number(b->lost), "unreconciled", number(lane_unreconciled(c)), "late_answers",
+			 number(b->late_answers), "bytes", "inspected", number(b->bytes_inspected), "overtaken",
+			 number(c->overtaken), "uncounted", number_unless(b->uncounted, 0), "counter", counter_json(c),
+			 "kernel", kernel_json(c), "coverage", coverage_json(c));
+}
+
+static json_t *queue_json(const struct lane_class *c, unsigned class, unsigned queue, int64_t buffer, int64_t wall_ns)
+{
+	json_t *q = class_json(c, class, queue, wall_ns), *books = books_json(c);
+
+	json_object_set_new(q, "socket_buffer", number_unless(buffer <= 0, (uint64_t)buffer));
 	json_object_update(q, books);
 	json_decref(books);
-	json_object_set_new(q, "kernel",
-			    json_pack("{s:o, s:o, s:o}", "queue_dropped", number(c.queue_dropped), "user_dropped",
-				      number(c.user_dropped), "socket_drops", number(c.socket_drops)));
-	json_object_set_new(q, "coverage", coverage(&c));
 	return q;
 }
 
-static const char *inspector_state(const struct keeper_lane *l)
+static json_t *queues_json(const struct engine_page *page, const struct board_lane *b, int64_t wall_ns)
 {
-	if (l->inspector.pid <= 0)
-		return "down";
-	return __atomic_load_n(&l->answers->ready, __ATOMIC_ACQUIRE) == 1 ? "running" : "starting";
+	json_t *queues = json_array();
+	struct lane l;
+
+	engine_snapshot(page, &l);
+	for (unsigned i = 0; i < l.classes; i++)
+		json_array_append_new(queues,
+				      queue_json(&l.class[i], i, page -> queue[i], LOAD(b->buffer[i]), wall_ns));
+	return queues;
 }
 
-static json_t *process_json(const struct keeper_process *p)
+static json_t *process_json(const struct board_process *p)
 {
-	json_t *o = json_object();
+	int32_t pid = LOAD(p->pid);
 
-	json_object_set_new(o, "pid", p->pid > 0 ? json_integer(p->pid) : json_null());
-	json_object_set_new(o, "restarts", json_integer(0));
+	return json_pack("{s:o, s:o}", "pid", pid > 0 ? json_integer(pid) : json_null(), "restarts",
+			 number(LOAD(p->restarts)));
+}
+
+static json_t *inspector_json(const struct board_lane *b)
+{
+	static const char *const states[] = {"down", "starting", "running", "hung", "looping"};
+	_Static_assert(sizeof(states) / sizeof(*states) == INSPECTOR_STATES, "a word for each state");
+	uint32_t state = LOAD(b->inspector_state);
+	int32_t filters = LOAD(b->filters);
+	json_t *o = process_json(&b->inspector);
+
+	json_object_set_new(o, "state", state < INSPECTOR_STATES ? json_string(states[state]) : json_null());
+	json_object_set_new(o, "filters", filters >= 0 ? json_integer(filters) : json_null());
 	return o;
 }
 
-json_t *status_json(const struct keeper *k)
+static json_t *lane_json(const struct engine_page *page, const struct board_lane *b, int64_t wall_ns)
 {
+	return json_pack("{s:i, s:o, s:o, s:o}", "lane", (int)LOAD(b->lane), "engine", process_json(&b->engine),
+			 "inspector", inspector_json(b), "queues", queues_json(page, b, wall_ns));
+}
+
+json_t *status_json(const struct pages *p, int64_t wall_ns)
+{
+	const struct board *b = p->board;
 	json_t *lanes = json_array();
 
-	for (unsigned i = 0; i < k->lanes; i++) {
-		const struct keeper_lane *l = &k->lane[i];
-		json_t *inspector = process_json(&l->inspector);
-
-		json_object_set_new(inspector, "state", json_string(inspector_state(l)));
-		json_array_append_new(lanes, json_pack("{s:i, s:o, s:o, s:[o]}", "lane", (int)l->page->queue, "engine",
-						       process_json(&l->engine), "inspector", inspector, "queues",
-						       queue_json(l)));
-	}
-	return json_pack("{s:i, s:{s:i, s:o}, s:o}", "version", 1, "keeper", "pid", (int)getpid(), "since",
-			 rfc3339(&k->since), "lanes", lanes);
+	for (unsigned i = 0; i < pages_lanes(p); i++)
+		json_array_append_new(lanes, lane_json(p->page[i], &b->lane[i], wall_ns));
+	return json_pack("{s:i, s:{s:i, s:o}, s:b, s:o}", "version", 1, "keeper", "pid", (int)LOAD(b->keeper_pid),
+			 "since", rfc3339(LOAD(b->since_s), LOAD(b->since_ns)), "report_only",
+			 LOAD(b->report_only) != 0, "lanes", lanes);
 }

@@ -12,61 +12,114 @@
 
 /* Descriptors that an engine is born with. */
 enum engine_fd {
-	ENGINE_FD_SOCKET = 600, /* the queue's netlink socket */
-	ENGINE_FD_PROC,         /* /proc/net/netfilter/nfnetlink_queue */
-	ENGINE_FD_PAGE,         /* struct engine_page */
-	ENGINE_FD_ANSWERS,      /* struct channel_answers */
-	ENGINE_FD_STATE,        /* struct channel_state */
+	ENGINE_FD_SOCKET = 600,                              /* the classes' netlink sockets, one after the other */
+	ENGINE_FD_PROC = ENGINE_FD_SOCKET + CHANNEL_CLASSES, /* /proc/net/netfilter/nfnetlink_queue */
+	ENGINE_FD_PAGE,                                      /* struct engine_page */
+	ENGINE_FD_STATE,                                     /* struct channel_state */
+	ENGINE_FD_STATE_READ,                                /* the same, read-only: held for whoever takes over */
 	ENGINE_FD_BELL,
-	ENGINE_FD_KEEPER, /* SOCK_SEQPACKET: requests come, replies go */
-	ENGINE_FD_LEASE,  /* write end; only held: the inspector leaves when nobody holds it any more */
+	ENGINE_FD_WAKE,
+	ENGINE_FD_KEEPER,     /* SOCK_SEQPACKET: requests come, replies go */
+	ENGINE_FD_LEASE,      /* write end; only held: the inspector leaves when nobody holds it any more */
+	ENGINE_FD_LEASE_READ, /* held for whoever takes over */
+	ENGINE_FD_LISTENER,   /* where a new keeper knocks when ours is dead */
+	ENGINE_FD_ANSWERS,    /* struct channel_answers of the present inspector; comes by request */
+	ENGINE_FD_INSPECTOR,  /* its pidfd; held for whoever takes over */
 	ENGINE_FD_END
 };
 
-#define ENGINE_PAGE_VERSION 1u
+/* What a keeper that takes over gets, in this order; the classes' sockets go before. */
+enum engine_gift {
+	GIFT_PROC,
+	GIFT_PAGE,
+	GIFT_STATE,
+	GIFT_STATE_READ,
+	GIFT_BELL,
+	GIFT_WAKE,
+	GIFT_LEASE,
+	GIFT_LEASE_READ,
+	GIFT_LISTENER,
+	GIFT_ENGINE, /* pidfd */
+	GIFTS,
+	GIFT_ANSWERS = GIFTS, /* these two only where there is an inspector */
+	GIFT_INSPECTOR,
+	GIFTS_MAX
+};
 
-/* What survives the engine: seen by keeper and engine only. The engine writes, in place. */
+#define ENGINE_PAGE_VERSION 2u
+/* Verdicts of one step: as many as there are orders, some of them with a whole packet. */
+#define ENGINE_INTENT_BYTES (LANE_PAYLOADS * (SPW_PAYLOAD_MAX + 128u) + LANE_ORDERS * 128u)
+
+/*
+ * What survives the engine: seen by keeper, engine and control only; the engine writes. A step's whole outcome is
+ * written into the other snapshot and its messages into `intent` before they are sent; committing is one store. Whoever
+ * comes after an engine that died in between sends them again: a verdict for a settled id does nothing.
+ */
 struct engine_page {
 	uint32_t version;
-	uint32_t sequence; /* odd while being written */
-	uint16_t queue;
-	struct spw_queue_config config; /* as the keeper bound it, then as the engine changed it */
-	uint32_t lied;                  /* enum lane_result of an answer that did not hold; 0: none */
-	struct lane_class class;
+	uint32_t classes;
+	uint16_t queue[CHANNEL_CLASSES];
+	struct spw_queue_config config[CHANNEL_CLASSES]; /* while inspecting */
+	uint64_t orphan_ns;                              /* without a keeper for so long: settle and leave */
+	uint32_t inspectors;                             /* number of the last one made */
+	uint32_t lied;                                   /* enum lane_result of an answer that did not hold; 0: none */
+	uint64_t ticked_ns;                              /* the engine's loop was here, CLOCK_MONOTONIC */
+	uint32_t failed;                                 /* positive errno of an engine that could not go on */
+	uint64_t commit; /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
+	uint32_t intent_bytes[CHANNEL_CLASSES];
+	struct lane snapshot[2];
+	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
+	uint8_t intent[ENGINE_INTENT_BYTES];
 };
 
 enum engine_op {
+	/* value: its number, 0: there is none; long_value 1: it is dead, ENGINE_GONE follows; descriptors: its answers,
+	 * its pidfd. First of all requests */
+	ENGINE_INSPECTOR,
+	ENGINE_GONE,          /* the inspector has ended; value: enum lane_reason */
+	ENGINE_LEAVE,         /* let the inspector finish and leave */
+	ENGINE_DOWN_LONG,     /* there will be no inspector soon */
+	ENGINE_NOT_HUNG,      /* it merely lacked a CPU */
+	ENGINE_POISON,        /* number: the flow's hash; value: slot in state.poison */
+	ENGINE_COUNTER,       /* number: what the class's counter has beyond; value: 1: another counter than before */
 	ENGINE_SET_FAIL_OPEN, /* value: 0 or 1 */
 	ENGINE_SET_LENGTH,
-	ENGINE_STOP, /* value: enum lane_reason; settle what is held by policy, reply, leave */
-	ENGINE_LIED, /* engine to keeper, unasked: value is the enum lane_result of the inspector's answer */
+	ENGINE_TURN,     /* by hand: value 1: open or shut by policy, 0: inspect again */
+	ENGINE_STOP,     /* value: enum lane_reason; settle what is held by policy, give the queues back, leave */
+	ENGINE_HANDOVER, /* leave as you are: another engine takes over */
+	ENGINE_WORD,     /* engine to keeper, unasked: look at the page */
+	ENGINE_OPS
 };
 
 struct engine_request {
 	uint32_t op;
+	uint32_t class;
 	uint32_t value;
-	uint32_t number; /* the reply has the same: a late one is not taken for another's */
+	uint32_t number; /* of the request: a late reply is not taken for another's */
+	int64_t long_value;
 };
 
 struct engine_reply {
 	uint32_t op;
 	uint32_t number;
-	uint32_t value;
 	int32_t error; /* 0 or a negative errno */
 	char text[244];
 };
 
+/* What a new keeper says when it knocks, and what it is answered. */
+struct engine_knock {
+	uint32_t magic, version; /* ENGINE_KNOCK_MAGIC, ENGINE_PAGE_VERSION */
+};
+#define ENGINE_KNOCK_MAGIC 0x5350574bu
+
 /* The engine process: everything comes by the descriptors above. Returns an exit status. */
 int engine_main(void);
 
-/* Looks at the kernel's numbers. 0 or a negative errno (-ENODEV: the queue is gone). */
-int engine_look(struct spw_queue *queue, struct lane_sample *sample);
+/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *copy_mode may be NULL. 0 or a negative
+ * errno (-ENODEV: the queue is gone). */
+int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, uint32_t *copy_mode);
 
-/*
- * Stopping without loss: lets the kernel take no more packets (by policy: pass or drop them), settles all that is held
- * by policy, books it for `reason`, and gives the queue's number back. Returns 0, or a negative errno where the kernel
- * still holds something.
- */
-int engine_settle(struct spw_queue *queue, struct lane_class *c, enum lane_reason reason);
+/* The snapshot that holds, copied whole even while the engine writes. */
+void engine_snapshot(const struct engine_page *page, struct lane *copy);
 
 #endif

@@ -1,56 +1,127 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The keeper: holds every descriptor and page, starts a lane's engine and inspector, notices their end. Parses no
- * packet.
+ * The keeper: holds every descriptor and page, starts a lane's engine and inspector, and another one when they die or
+ * hang. Parses neither packets nor text.
  */
 #ifndef SPW_KEEPER_KEEPER_H
 #define SPW_KEEPER_KEEPER_H
 
 #include "engine/engine.h"
+#include "keeper/board.h"
+#include "nfqueue/counter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 
-#define KEEPER_LANES 32u /* at most: 13 descriptors each stay below the numbers that children are given */
-#define KEEPER_TEXT  512
+#define KEEPER_TEXT       512
+#define KEEPER_SUSPECTS   64u /* flows remembered for a death each, a lane */
+#define KEEPER_FDS_A_LANE 4u
 
 enum keeper_inspector { INSPECT_BUILTIN, INSPECT_PLUGIN, INSPECT_EXEC };
 
 struct keeper_config {
-	uint16_t first, last; /* queue numbers, a lane each */
-	uint32_t length;
-	bool fail_open, gso;
+	uint16_t first, last; /* queue numbers of the first class, a lane each */
+	uint32_t classes;
+	uint16_t queue[CHANNEL_CLASSES]; /* of the first lane; each further lane's are one higher */
+	struct lane_config class[CHANNEL_CLASSES];
+	bool breaker, report_only;
+	uint64_t hung_ns;   /* 0: off */
+	uint64_t orphan_ns; /* how long an engine waits for a new keeper */
 	enum keeper_inspector kind;
 	const char *inspect; /* "accept", "delay=50000000" (nanoseconds), or a file */
+	const char *control; /* the control socket's path; a lane's own is this and ".lane-N" */
+	char *const *argv;   /* of this program: its next version is started with the same */
 };
 
 struct keeper_process {
 	pid_t pid; /* 0: none */
 	int pidfd;
-	int status; /* of waitpid(), once it has ended */
+	bool adopted; /* another's child: how it ends is not told to us */
+	int status;   /* of waitpid(), once it has ended; -1: not known */
+	uint64_t started_ns;
+};
+
+/* An inspector and the page that is its alone. */
+struct keeper_seat {
+	struct keeper_process process;
+	uint32_t number;
+	int answers_fd; /* -1: nobody sits here */
+	struct channel_answers *answers;
+};
+
+/* What a process did since it was first suspected to hang. */
+struct keeper_watch {
+	uint64_t since_ns; /* 0: not suspected */
+	uint64_t cpu_ns, waited_ns;
+};
+
+/* A flow whose packet was in hand when an inspector died by its own fault. */
+struct keeper_suspect {
+	uint64_t flow, until_ns;
+	unsigned deaths;
 };
 
 /* One lane as the keeper holds it. */
 struct keeper_lane {
-	struct spw_queue *queue;
+	uint16_t number;
+	unsigned classes;
+	struct spw_queue *queue[CHANNEL_CLASSES];
 	struct engine_page *page;
-	struct channel_answers *answers; /* looked at for `ready` alone */
-	int page_fd, answers_fd, state_fd, state_ro_fd, bell, engine_socket, lease_read, lease_write;
-	struct keeper_process engine, inspector;
-	int64_t buffer;              /* bytes of socket buffer got */
-	struct timespec state_since; /* CLOCK_REALTIME, for people */
-	uint32_t requests;           /* sent to the engine so far */
+	int proc_fd, page_fd, state_fd, state_read_fd, bell, wake, lease, lease_read, listener, engine_socket;
+	struct keeper_process engine;
+	struct keeper_seat seat, next; /* the present inspector; one that stands ready to take its place */
+	bool gone;                     /* the present one is dead, and the engine has not been told yet */
+	enum lane_reason gone_reason;
+	bool was_ready;                           /* some inspector of this lane has been */
+	uint32_t engine_deaths, inspector_deaths; /* in a row, soon after the start */
+	uint64_t engine_at_ns, inspector_at_ns;   /* not before then is the next one started */
+	struct keeper_watch engine_watch, inspector_watch;
+	struct keeper_suspect suspect[KEEPER_SUSPECTS];
+	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
+	uint32_t requests;               /* sent to the engine so far */
+	enum lane_state told_state[CHANNEL_CLASSES];
+	uint64_t told_lost[CHANNEL_CLASSES];
+	uint64_t counted[CHANNEL_CLASSES]; /* what the rule's counter said last */
 };
+
+/* A change of programs under way: see upgrade.c. */
+enum keeper_phase {
+	UPGRADE_NONE,
+	UPGRADE_ENGINES, /* to be replaced */
+	UPGRADE_READY,   /* new inspectors are getting ready beside the old ones */
+	UPGRADE_LEAVING, /* old inspectors finish what they have in hand */
+	UPGRADE_DONE,
+	UPGRADE_CONTROL, /* told; the control process is to be replaced, too */
+};
+
+struct keeper_upgrade {
+	enum keeper_phase phase;
+	uint32_t number; /* of the request */
+	uint64_t until_ns;
+	int old_exe; /* the way back; -1: none */
+	bool back;   /* this is the old program again */
+	char why[KEEPER_TEXT];
+};
+
+#define KEEPER_LAYOUT 1u                /* of what one program hands to its next version */
+#define KEEPER_RESUME "SPILLWAY_RESUME" /* environment: the descriptor of that */
 
 struct keeper {
 	struct keeper_config config;
+	struct keeper_upgrade upgrade;
+	char path[4096]; /* where this program lay when it was started */
 	struct keeper_lane lane[KEEPER_LANES];
 	unsigned lanes;
-	int exe, plugin;
-	struct timespec since;
+	int exe, plugin; /* what is executed as a role; the plug-in or program */
+	int board_fd, board_read_fd;
+	struct board *board;
+	struct keeper_process control;
+	int control_socket, control_listener;
+	struct spw_counter counter; /* fd -1: can't be read here */
+	uint64_t count_at_ns;
+	bool ends;               /* the run can't go on: k->error */
 	char error[KEEPER_TEXT]; /* "what: why; what to do" of the last failure */
 };
 
@@ -58,25 +129,31 @@ struct keeper {
 enum keeper_exit { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_PERMISSION, EXIT_KERNEL, EXIT_TAKEN };
 
 /*
- * Binds the queues and starts engines and inspectors. Returns an exit status; not EXIT_DONE: k->error says why, and
- * keeper_stop() still has to be called.
+ * Binds the queues and starts engines and inspectors, or takes over what a dead keeper's engines still hold; starts the
+ * control process on `listener`, a listening socket that is then the keeper's. Returns an exit status; not EXIT_DONE:
+ * k->error says why, and keeper_stop() still has to be called.
  */
-int keeper_start(struct keeper *k, const struct keeper_config *config);
+int keeper_start(struct keeper *k, const struct keeper_config *config, int listener);
 
-/* True (and k->error) where an engine or inspector has ended or lied: the lane can't go on. Never waits. */
-bool keeper_failed(struct keeper *k);
+/* The same for a program that an older one has turned into. */
+int keeper_resume(struct keeper *k, const struct keeper_config *config, int handover);
 
-/* Settles by policy all that is held (reason of the lane that failed: down), lets go of the queues, ends the children.
+/* The line by which a program tells whether it can take over from another. */
+void keeper_layout(char *buf, size_t size);
+
+/*
+ * Sees after everything: deaths, restarts, hung processes, requests of control. Never waits for long. Returns the
+ * milliseconds after which to call again at the latest. k->ends: the run can't go on.
  */
-void keeper_stop(struct keeper *k);
+int keeper_tend(struct keeper *k);
 
-/* Asks the lane's engine for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */
+/* Settles by policy all that is held, lets go of the queues, ends the children. */
+void keeper_stop(struct keeper *k, enum lane_reason reason);
+
+/* Asks the engine of a queue's lane for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */
 int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t value);
 
-/* A copy of a class's state, whole even while the engine writes. */
-void keeper_read_class(const struct keeper_lane *l, struct lane_class *copy);
-
-/* Descriptors to poll: readable where keeper_failed() should look. Returns how many were written; at most 3 a lane. */
+/* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and two more. */
 unsigned keeper_descriptors(const struct keeper *k, int *fds);
 
 #endif

@@ -120,18 +120,26 @@ static int change_visibly(struct spw_queue *queue, struct spw_change *change, ui
 	return apply(queue, &(struct spw_change){.copy_mode = NFQNL_COPY_META});
 }
 
-/* A caller's config with its defaults filled in. -EINVAL with a sentence. */
-static int take_config(struct spw_queue *queue, const struct spw_queue_config *config, struct spw_queue_config *ours)
+/* A caller's config with its defaults filled in. -EINVAL: its size field doesn't fit. */
+int spw_config_complete(struct spw_queue_config *ours, const struct spw_queue_config *config)
 {
 	if (spw_sized_in(ours, sizeof(*ours), config, offsetof(struct spw_queue_config, flags) + sizeof(config->flags)))
-		return spw_fail(queue, -EINVAL,
-				"queue %u: the config's size field doesn't fit this library: set it to sizeof",
-				queue->number);
+		return -EINVAL;
 	ours->size = sizeof(*ours);
 	if (!ours->copy_mode)
 		ours->copy_mode = SPW_COPY_PACKET;
 	if (!ours->copy_range)
 		ours->copy_range = SPW_COPY_RANGE_MAX;
+	return 0;
+}
+
+/* The same, with a sentence; and within bounds. */
+static int take_config(struct spw_queue *queue, const struct spw_queue_config *config, struct spw_queue_config *ours)
+{
+	if (spw_config_complete(ours, config))
+		return spw_fail(queue, -EINVAL,
+				"queue %u: the config's size field doesn't fit this library: set it to sizeof",
+				queue->number);
 	if (ours->copy_mode > SPW_COPY_PACKET)
 		return spw_fail(queue, -EINVAL, "queue %u: copy mode %u is none: use SPW_COPY_META or SPW_COPY_PACKET",
 				queue->number, (unsigned)ours->copy_mode);

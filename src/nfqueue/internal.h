@@ -57,7 +57,8 @@ int spw_proc_open(void);
 int spw_proc_find(int proc_fd, uint16_t number, struct spw_queue_stat *stat);
 int spw_proc_unused(int proc_fd, uint16_t *number);
 
-/* config.c: takes over what somebody else has configured */
+/* config.c: a caller's config with its defaults filled in; taking over what somebody else has configured */
+int spw_config_complete(struct spw_queue_config *ours, const struct spw_queue_config *config);
 int spw_config_adopt(struct spw_queue *queue, const struct spw_queue_config *now);
 
 /* explain.c: an errno and its sentence */

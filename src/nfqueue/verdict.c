@@ -29,6 +29,7 @@ struct spw_verdicts {
 	size_t used;
 	unsigned count;
 	uint8_t *memory; /* messages, each a multiple of four bytes */
+	uint8_t *own;    /* allocated with the list */
 };
 
 struct spw_verdicts *spw_verdicts_new(size_t bytes)
@@ -38,7 +39,7 @@ struct spw_verdicts *spw_verdicts_new(size_t bytes)
 	if (!list)
 		return NULL;
 	list->size = bytes < LEAST_BYTES ? LEAST_BYTES : bytes;
-	list->memory = malloc(list->size);
+	list->memory = list->own = malloc(list->size);
 	if (!list->memory) {
 		free(list);
 		return NULL;
@@ -50,8 +51,16 @@ void spw_verdicts_free(struct spw_verdicts *list)
 {
 	if (!list)
 		return;
-	free(list->memory);
+	free(list->own);
 	free(list);
+}
+
+void spw_verdicts_place(struct spw_verdicts *list, void *memory, size_t bytes)
+{
+	list->memory = memory;
+	list->size = bytes;
+	list->used = 0;
+	list->count = 0;
 }
 
 /* The kernel's number for a verdict. -EINVAL: none that it may get: high bits would turn ACCEPT into STOP. */
@@ -166,6 +175,32 @@ int spw_verdicts_add_batch(struct spw_verdicts *list, uint16_t queue, uint32_t i
 	return append(list, NFQNL_MSG_VERDICT_BATCH, queue, id, ours);
 }
 
+int spw_verdicts_add_config(struct spw_verdicts *list, uint16_t queue, const struct spw_queue_config *config)
+{
+	uint32_t buf[SPW_CONFIG_BYTES / sizeof(uint32_t)];
+	struct spw_queue_config ours;
+	const struct nlmsghdr *nlh;
+
+	if (spw_config_complete(&ours, config))
+		return -EINVAL;
+	nlh = spw_nl_config(buf, queue,
+			    &(struct spw_change){
+				.copy_mode = (uint8_t)ours.copy_mode,
+				.copy_range = ours.copy_range,
+				.set_length = true,
+				.length = ours.length,
+				.set_flags = ours.mask || ours.flags,
+				.mask = ours.mask,
+				.flags = ours.flags,
+			    });
+	if (nlh->nlmsg_len > list->size - list->used)
+		return -ENOSPC;
+	memcpy(list->memory + list->used, nlh, nlh->nlmsg_len);
+	list->used += nlh->nlmsg_len;
+	list->count++;
+	return 0;
+}
+
 unsigned spw_verdicts_count(const struct spw_verdicts *list)
 {
 	return list->count;
@@ -174,6 +209,11 @@ unsigned spw_verdicts_count(const struct spw_verdicts *list)
 size_t spw_verdicts_bytes(const struct spw_verdicts *list)
 {
 	return list->used;
+}
+
+int spw_verdicts_resend(int fd, const void *messages, size_t bytes)
+{
+	return spw_nl_send(fd, messages, bytes);
 }
 
 int spw_verdicts_send(struct spw_verdicts *list, int fd)

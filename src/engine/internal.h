@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the engine's files share: its own view of the lane, between two commits.
+ */
+#ifndef SPW_ENGINE_INTERNAL_H
+#define SPW_ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+
+struct engine {
+	struct engine_page *page;
+	struct channel_state *state;
+	const struct channel_answers *answers; /* of the present inspector; NULL: none */
+	uint32_t inspector;                    /* its number; active once it is ready */
+	bool dead;                             /* it is; its answers are still to be taken */
+	struct spw_queue *queue[CHANNEL_CLASSES];
+	struct lane lane; /* what the next commit will write */
+	struct lane_early *early[CHANNEL_CLASSES];
+	struct lane_orders orders;
+	struct spw_verdicts *list;
+	uint64_t looked_ns, step_ns;
+	uint64_t look_failed_ns; /* since then no look has succeeded; 0: they do */
+	uint64_t orphan_ns;      /* the keeper is gone; leave then. 0: it is there */
+	uint32_t told;           /* bits: words that the keeper has had */
+	bool changed;            /* the lane differs from the page */
+	bool failed;
+};
+
+/* commit.c */
+
+/* Carries the orders out and makes the lane as it is the one that holds. 0 or a negative errno: nothing is committed.
+ */
+int engine_commit(struct engine *e);
+/* An engine before us died between intent and commit: does what it intended. 0 or a negative errno. */
+int engine_repeat(struct engine *e);
+/* The config of a class in a state, as the kernel shall have it. */
+struct spw_queue_config engine_config(const struct engine *e, unsigned class, enum lane_state state);
+/* Shows the inspector what holds now. */
+void engine_publish(struct engine *e);
+void engine_wake_inspector(void);
+
+/* step.c */
+
+/* Looks at all classes. 0 or a negative errno. */
+int engine_look_all(struct engine *e);
+/* One round of answers, time, verdicts. True where there is more to do at once. */
+bool engine_step(struct engine *e);
+/* The inspector's remaining answers, then what it had in hand. */
+void engine_inspector_gone(struct engine *e, enum lane_reason reason);
+/* Opens or shuts everything and gives the numbers back. 0 or a negative errno. */
+int engine_stop(struct engine *e, enum lane_reason reason);
+
+/* serve.c */
+
+/* One request of the keeper, if there is one. True where the engine is to leave. */
+bool engine_serve(struct engine *e);
+/* Tells the keeper to look at the page; `what` is told once until engine_untell(). */
+void engine_tell(struct engine *e, uint32_t what);
+/* Somebody knocks while we have no keeper. */
+void engine_adopt_keeper(struct engine *e);
+
+#endif

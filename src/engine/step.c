@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One round of the engine: look at the kernel's numbers, take answers, let time pass in the core, carry out what it
+ * orders. Reads no packet: of a message that is thrown away, the id alone.
+ */
+#include "engine/internal.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_NS         1000000u /* looks are at least so far apart while answers come */
+#define LOOK_FAILED_NS  1000000000ull
+#define ANSWERS_A_STEP  256 /* bounds the work between two looks */
+#define DISCARDS_A_STEP 512
+#define STOP_ROUNDS     5000 /* of a millisecond each, at most */
+
+static bool passing(const struct lane_class *c)
+{
+	return c->state == STATE_OPEN || c->state == STATE_SHUT;
+}
+
+/* The kernel has the mode that the state wants; where a config did not get through, it is sent again. */
+static void heal(struct engine *e, unsigned i, uint32_t copy_mode)
+{
+	const struct lane_class *c = &e->lane.class[i];
+	struct spw_queue_config config = engine_config(e, i, c->state);
+	uint8_t buf[128] __attribute__((aligned(8)));
+
+	if (copy_mode == config.copy_mode || e->orders.count)
+		return;
+	spw_verdicts_place(e->list, buf, sizeof(buf));
+	if (!spw_verdicts_add_config(e->list, e->page->queue[i], &config))
+		(void)spw_verdicts_send(e->list, spw_queue_fd(e->queue[i]));
+}
+
+static int look(struct engine *e, unsigned i)
+{
+	struct lane_class *c = &e->lane.class[i];
+	struct lane_sample now;
+	uint32_t copy_mode;
+	int error = engine_look(e->queue[i], &now, lane_unreconciled(c) != 0, &copy_mode);
+
+	if (error)
+		return error;
+	lane_sample(c, &now, clock_ns());
+	heal(e, i, copy_mode);
+	e->changed = true;
+	return 0;
+}
+
+int engine_look_all(struct engine *e)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < e->lane.classes && !error; i++)
+		error = look(e, i);
+	e->looked_ns = clock_ns();
+	if (!error)
+		e->look_failed_ns = 0;
+	else if (!e->look_failed_ns)
+		e->look_failed_ns = e->looked_ns;
+	if (error && e->looked_ns - e->look_failed_ns < LOOK_FAILED_NS)
+		return 0;
+	return error;
+}
+
+static enum lane_result judge(struct engine *e, const struct channel_answer *a, uint64_t sequence)
+{
+	enum lane_result r = lane_answer(&e->lane, e->early, a, sequence, &e->orders);
+
+	if (r != ANSWER_NOT_ASSIGNED && r != ANSWER_COUNT)
+		return r;
+	/* Perhaps newer than our last look: look again before calling it a lie. */
+	if (look(e, a->class))
+		return ANSWER_LATER;
+	return lane_answer(&e->lane, e->early, a, sequence, &e->orders);
+}
+
+static void set_lied(struct engine *e, enum lane_result r)
+{
+	e->page->lied = r;
+	engine_tell(e, 1);
+}
+
+/* Takes the answers that are there, at most one step's worth. Returns their number. */
+static unsigned take_answers(struct engine *e)
+{
+	uint64_t produced, before = e->lane.consumed;
+	unsigned taken = 0;
+
+	if (!e->answers || e->lane.inspector != e->inspector || e->page->lied)
+		return 0;
+	e->lane.busy = __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED) != 0;
+	produced = __atomic_load_n(&e->answers->produced, __ATOMIC_ACQUIRE);
+	if (produced - before > CHANNEL_ANSWERS) {
+		set_lied(e, ANSWER_COUNT);
+		return 0;
+	}
+	for (; e->lane.consumed != produced && taken < ANSWERS_A_STEP; taken++) {
+		struct channel_answer a;
+		enum lane_result r;
+
+		/* One copy: the inspector may go on writing there. */
+		memcpy(&a, &e->answers->ring[e->lane.consumed % CHANNEL_ANSWERS], sizeof(a));
+		__asm__ __volatile__("" ::: "memory");
+		r = judge(e, &a, e->lane.consumed);
+		if (r == ANSWER_LATER)
+			break;
+		if (r > ANSWER_LATER) {
+			set_lied(e, r);
+			break;
+		}
+		e->lane.consumed++;
+	}
+	e->changed |= e->lane.consumed != before;
+	return taken;
+}
+
+/* The id in the first bytes of a packet message; false: it is another message. The kernel puts the header's attribute
+ * first (nfqnl_build_packet_message). */
+static bool packet_id(const void *head, ssize_t len, uint32_t *id)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct nfgenmsg nfg;
+		struct nlattr attr;
+		uint32_t id;
+	} h;
+	_Static_assert(sizeof(h) == 28, "the kernel's layout has no holes");
+
+	if (len < (ssize_t)sizeof(h))
+		return false;
+	memcpy(&h, head, sizeof(h));
+	if (h.nlh.nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET) || h.attr.nla_type != NFQA_PACKET_HDR)
+		return false;
+	*id = ntohl(h.id);
+	return true;
+}
+
+enum unread { UNREAD_NONE, UNREAD_REPLY, UNREAD_PACKET };
+
+/* The first message in the socket, left there (MSG_PEEK) or thrown away (0). */
+static enum unread first_message(int fd, int peek, uint32_t *id)
+{
+	uint8_t head[32];
+	ssize_t n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+
+	if (n < 0)
+		return UNREAD_NONE;
+	return packet_id(head, n, id) ? UNREAD_PACKET : UNREAD_REPLY;
+}
+
+/*
+ * Throws away what is unread and settled already, else it fills the buffer. What is thrown away unsettled, because
+ * somebody read in between, is noted: nobody will inspect it. Returns the first id that is still unread; the one after
+ * the last assigned where there is none.
+ */
+static uint64_t discard_stale(struct engine *e, unsigned i)
+{
+	struct lane_class *c = &e->lane.class[i];
+	int fd = spw_queue_fd(e->queue[i]);
+	uint64_t none = c->ids + 1;
+
+	for (int n = 0; n < DISCARDS_A_STEP; n++) {
+		uint32_t id;
+		enum unread what = first_message(fd, MSG_PEEK, &id);
+
+		if (what == UNREAD_NONE)
+			return none;
+		if (what == UNREAD_PACKET && lane_widen(c->settled, id) > c->settled)
+			return lane_widen(c->settled, id);
+		what = first_message(fd, 0, &id);
+		if (what == UNREAD_PACKET)
+			lane_discarded(c, e->early[i], lane_widen(c->settled, id), REASON_LATE);
+	}
+	return c->settled;
+}
+
+static void discard(struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++) {
+		struct lane_class *c = &e->lane.class[i];
+		uint64_t unread;
+
+		if (c->owed <= c->answered && !passing(c))
+			continue;
+		unread = discard_stale(e, i);
+		if (unread > c->settled)
+			lane_unread(c, unread);
+	}
+}
+
+/* A new inspector that says it is ready gets the packets. */
+static void look_for_inspector(struct engine *e)
+{
+	struct spw_queue_config config;
+	uint32_t range;
+
+	if (!e->answers || e->dead || e->lane.inspector == e->inspector || e->page->lied ||
+	    __atomic_load_n(&e->answers->ready, __ATOMIC_ACQUIRE) != 1)
+		return;
+	range = __atomic_load_n(&e->answers->copy_range, __ATOMIC_RELAXED);
+	if (!range || range > SPW_COPY_RANGE_MAX)
+		range = SPW_COPY_RANGE_MAX;
+	for (unsigned i = 0; i < e->lane.classes; i++) {
+		if (e->page->config[i].copy_range == range)
+			continue;
+		e->page->config[i].copy_range = range;
+		config = engine_config(e, i, STATE_INSPECTING);
+		if (!passing(&e->lane.class[i]))
+			(void)spw_queue_configure(e->queue[i], &config);
+	}
+	lane_inspector_active(&e->lane, e->inspector, clock_ns());
+	e->changed = true;
+}
+
+static void fail(struct engine *e, int error)
+{
+	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
+		strerror(-error));
+	e->failed = true;
+}
+
+bool engine_step(struct engine *e)
+{
+	uint64_t now = clock_ns();
+	unsigned taken;
+	bool more;
+	int error = 0;
+
+	e->page->ticked_ns = now;
+	look_for_inspector(e);
+	/* Answers first: what is answered is not late. */
+	taken = take_answers(e);
+	if (!taken || now - e->looked_ns >= LOOK_NS)
+		error = engine_look_all(e);
+	more = lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+	if (e->lane.stalled)
+		engine_tell(e, 2);
+	else
+		e->told &= ~2u;
+	e->changed |= more;
+	if (e->orders.payloads || taken > ANSWERS_A_STEP / 2)
+		engine_wake_inspector();
+	if (!error)
+		error = engine_commit(e);
+	discard(e);
+	engine_publish(e);
+	if (error)
+		fail(e, error);
+	return more || taken == ANSWERS_A_STEP;
+}
+
+void engine_inspector_gone(struct engine *e, enum lane_reason reason)
+{
+	uint64_t unread[CHANNEL_CLASSES];
+
+	/* What it has answered counts. */
+	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && !e->failed && take_answers(e); i++) {
+		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+		if (engine_commit(e))
+			e->failed = true;
+	}
+	e->answers = NULL;
+	e->page->lied = 0;
+	e->told = 0;
+	if (e->lane.inspector != e->inspector || !e->inspector) {
+		e->inspector = 0;
+		return;
+	}
+	e->inspector = 0;
+	(void)engine_look_all(e);
+	for (unsigned i = 0; i < e->lane.classes; i++) {
+		unread[i] = discard_stale(e, i);
+		if (unread[i] <= e->lane.class[i].settled)
+			unread[i] = e->lane.class[i].settled + 1;
+	}
+	lane_inspector_gone(&e->lane, unread, reason, clock_ns());
+	e->changed = true;
+}
+
+static bool stopped(const struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (!lane_turned(&e->lane.class[i]))
+			return false;
+	return true;
+}
+
+int engine_stop(struct engine *e, enum lane_reason reason)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	int error = 0;
+
+	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && take_answers(e); i++)
+		(void)engine_step(e);
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		lane_turn(&e->lane.class[i], reason);
+	e->lane.leaving = true;
+	for (int i = 0; i < STOP_ROUNDS && !e->failed; i++) {
+		bool more = engine_step(e);
+
+		(void)engine_look_all(e);
+		if (!more && stopped(e))
+			break;
+		if (!more)
+			nanosleep(&pause, NULL);
+	}
+	(void)engine_commit(e);
+	if (e->failed || !stopped(e))
+		return -EBUSY;
+	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where
+	 * nobody is bound. */
+	for (unsigned i = 0; i < e->lane.classes && !error; i++)
+		error = spw_queue_unbind(e->queue[i]);
+	return error;
+}

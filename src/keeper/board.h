@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the keeper shows to the control process, and what that may ask of it: a page that the keeper writes and control
+ * reads, and requests of fixed size. No text goes to the keeper.
+ */
+#ifndef SPW_KEEPER_BOARD_H
+#define SPW_KEEPER_BOARD_H
+
+#include "lane/channel.h"
+
+#include <stdint.h>
+
+#define BOARD_VERSION 1u
+#define KEEPER_LANES  32u /* at most in one run */
+
+/* Descriptors that the control process is born with. */
+enum control_fd {
+	CONTROL_FD_LISTENER = 700, /* the control socket: bound, listening, its mode set */
+	CONTROL_FD_KEEPER, /* SOCK_SEQPACKET: struct ask goes out, struct ask_reply comes in; end of file: leave */
+	CONTROL_FD_BOARD,  /* struct board, read-only */
+	CONTROL_FD_PAGE,   /* struct engine_page of the first lane, read-only; the other lanes' follow */
+	CONTROL_FD_END = CONTROL_FD_PAGE + KEEPER_LANES
+};
+
+/* In the order of the contract's words. */
+enum board_inspector {
+	INSPECTOR_DOWN,     /* there is none; one will be started */
+	INSPECTOR_STARTING, /* not ready yet */
+	INSPECTOR_RUNNING,  /* the sandbox is complete and it is ready */
+	INSPECTOR_HUNG,     /* makes no progress; it is being replaced */
+	INSPECTOR_LOOPING,  /* each one dies soon; the next is started after a pause */
+	INSPECTOR_STATES
+};
+
+struct board_process {
+	int32_t pid; /* 0: none */
+	uint32_t restarts;
+};
+
+struct board_lane {
+	uint16_t lane; /* its number: that of its first queue */
+	struct board_process engine, inspector;
+	uint32_t inspector_state;        /* enum board_inspector */
+	int32_t filters;                 /* system call filters on the inspector, as the kernel tells; -1: unknown */
+	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
+};
+
+/* Written by the keeper alone, field by field; each is loaded once. */
+struct board {
+	uint32_t version;
+	int32_t keeper_pid;
+	int64_t since_s, since_ns; /* CLOCK_REALTIME */
+	uint32_t lanes;
+	uint32_t report_only;
+	struct board_lane lane[KEEPER_LANES];
+};
+
+enum ask_op {
+	ASK_FAIL_OPEN, /* value: 0 or 1 */
+	ASK_LENGTH,    /* value: packets */
+	ASK_TURN,      /* value 1: open (or shut, by policy) by hand; 0: inspect again */
+	ASK_UPGRADE,   /* replace keeper, engines and inspectors by what now lies where they were started from */
+	ASK_OPS
+};
+
+struct ask {
+	uint32_t op;
+	uint32_t number; /* the reply has the same */
+	uint32_t queue;  /* the class's queue number; ASK_UPGRADE: 0 */
+	uint32_t value;
+};
+
+/* May come long after the request (ASK_UPGRADE: half a minute), and in any order. */
+struct ask_reply {
+	uint32_t number;
+	int32_t exit;   /* the contract's exit status: 0 done */
+	char text[248]; /* where exit is not 0: "what: why; what to do" */
+};
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keeper's children: what each is born with, and how its end is noticed. Decides nothing about when.
+ */
+#include "keeper/internal.h"
+
+#include "clock.h"
+#include "keeper/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MANY 64
+
+struct places {
+	struct spawn_fd fd[MANY];
+	unsigned count;
+};
+
+static void place(struct places *p, int from, int to)
+{
+	p->fd[p->count++] = (struct spawn_fd){from, to};
+}
+
+static int start(struct keeper_process *p, const struct spawn *s)
+{
+	pid_t pid;
+
+	*p = (struct keeper_process){.pidfd = -1, .started_ns = clock_ns()};
+	pid = spawn_process(s, &p->pidfd);
+	if (pid < 0)
+		return (int)pid;
+	p->pid = pid;
+	return 0;
+}
+
+int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
+{
+	char name[32], *argv[] = {"spillway", "_engine", name, NULL};
+	struct places p = {.count = 0};
+	struct spawn s = {.role = SPAWN_ENGINE, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
+	int pair[2], error;
+
+	snprintf(name, sizeof(name), "queue=%u", l->number);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	for (unsigned i = 0; i < l->classes; i++)
+		place(&p, spw_queue_fd(l->queue[i]), ENGINE_FD_SOCKET + (int)i);
+	place(&p, l->proc_fd, ENGINE_FD_PROC);
+	place(&p, l->page_fd, ENGINE_FD_PAGE);
+	place(&p, l->state_fd, ENGINE_FD_STATE);
+	place(&p, l->state_read_fd, ENGINE_FD_STATE_READ);
+	place(&p, l->bell, ENGINE_FD_BELL);
+	place(&p, l->wake, ENGINE_FD_WAKE);
+	place(&p, pair[1], ENGINE_FD_KEEPER);
+	place(&p, l->lease, ENGINE_FD_LEASE);
+	place(&p, l->lease_read, ENGINE_FD_LEASE_READ);
+	place(&p, l->listener, ENGINE_FD_LISTENER);
+	s.fd_count = p.count;
+	l->page->ticked_ns = clock_ns();
+	l->engine_watch.since_ns = 0;
+	error = start(&l->engine, &s);
+	close(pair[1]);
+	if (l->engine_socket >= 0)
+		close(l->engine_socket);
+	l->engine_socket = pair[0];
+	return error;
+}
+
+/* An inspector that is stuck in the user's code does not look at its lease: when that ends, the kernel kills it. */
+static void arm_lease(int lease, pid_t pid)
+{
+	if (!fcntl(lease, F_SETOWN, pid) && !fcntl(lease, F_SETSIG, SIGKILL))
+		(void)fcntl(lease, F_SETFL, O_ASYNC);
+}
+
+int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keeper_seat *seat)
+{
+	const struct keeper_config *c = &k->config;
+	char env[256], queue[32], what[64];
+	char *builtin[] = {"spillway", "_inspector", queue, what, NULL};
+	char *program[] = {(char *)c->inspect, NULL};
+	struct places p = {.count = 0};
+	struct spawn s = {.role = SPAWN_INSPECTOR, .exe = k->exe, .env = env, .fds = p.fd, .argv = builtin};
+	int lease = keeper_reopen_read_only(l->lease_read), error = keeper_make_seat(seat, ++l->page->inspectors);
+
+	if (error || lease < 0) {
+		close(lease);
+		return error ? error : -EMFILE;
+	}
+	s.path = c->kind == INSPECT_BUILTIN ? "/proc/self/exe" : c->inspect;
+	snprintf(queue, sizeof(queue), "queue=%u", l->number);
+	snprintf(env, sizeof(env), CHANNEL_ENV "=" CHANNEL_ENV_FORMAT, CHANNEL_VERSION, seat->number, l->classes,
+		 INSPECTOR_FD_SOCKET, INSPECTOR_FD_ANSWERS, INSPECTOR_FD_STATE, INSPECTOR_FD_BELL, INSPECTOR_FD_WAKE,
+		 INSPECTOR_FD_LEASE);
+	snprintf(what, sizeof(what), "%s", c->inspect);
+	place(&p, l->bell, INSPECTOR_FD_BELL);
+	place(&p, seat->answers_fd, INSPECTOR_FD_ANSWERS);
+	place(&p, l->state_read_fd, INSPECTOR_FD_STATE);
+	place(&p, lease, INSPECTOR_FD_LEASE);
+	place(&p, l->wake, INSPECTOR_FD_WAKE);
+	for (unsigned i = 0; i < l->classes; i++)
+		place(&p, spw_queue_fd(l->queue[i]), INSPECTOR_FD_SOCKET + (int)i);
+	if (c->kind == INSPECT_EXEC) {
+		s.exe = k->plugin;
+		s.argv = program;
+	} else if (c->kind == INSPECT_PLUGIN) {
+		place(&p, k->plugin, INSPECTOR_FD_PLUGIN);
+		snprintf(what, sizeof(what), "/proc/self/fd/%d", INSPECTOR_FD_PLUGIN);
+	}
+	s.fd_count = p.count;
+	error = start(&seat->process, &s);
+	if (!error)
+		arm_lease(lease, seat->process.pid);
+	close(lease);
+	return error;
+}
+
+int keeper_start_control(struct keeper *k)
+{
+	char *argv[] = {"spillway", "_control", NULL};
+	struct places p = {.count = 0};
+	struct spawn s = {.role = SPAWN_CONTROL, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
+	int pair[2], pages[KEEPER_LANES], error = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	place(&p, k->control_listener, CONTROL_FD_LISTENER);
+	place(&p, pair[1], CONTROL_FD_KEEPER);
+	place(&p, k->board_read_fd, CONTROL_FD_BOARD);
+	for (unsigned i = 0; i < k->lanes; i++) {
+		pages[i] = keeper_reopen_read_only(k->lane[i].page_fd);
+		place(&p, pages[i], CONTROL_FD_PAGE + (int)i);
+	}
+	s.fd_count = p.count;
+	error = start(&k->control, &s);
+	for (unsigned i = 0; i < k->lanes; i++)
+		close(pages[i]);
+	close(pair[1]);
+	if (k->control_socket >= 0)
+		close(k->control_socket);
+	k->control_socket = pair[0];
+	return error;
+}
+
+bool keeper_ended(struct keeper_process *p)
+{
+	struct pollfd f = {.fd = p->pidfd, .events = POLLIN};
+
+	if (p->pid <= 0)
+		return false;
+	/* A pidfd is readable once the process has ended; one that could not be had is asked after by waitpid(). */
+	if (p->pidfd >= 0 && poll(&f, 1, 0) <= 0)
+		return false;
+	p->status = -1;
+	if (!p->adopted && waitpid(p->pid, &p->status, WNOHANG) == 0)
+		return false;
+	p->pid = 0;
+	if (p->pidfd >= 0)
+		close(p->pidfd);
+	p->pidfd = -1;
+	return true;
+}
+
+void keeper_kill(struct keeper_process *p)
+{
+	if (p->pid > 0 && p->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+}
+
+void keeper_kill_and_wait(struct keeper_process *p)
+{
+	struct pollfd f = {.fd = p->pidfd, .events = POLLIN};
+
+	if (p->pid <= 0)
+		return;
+	keeper_kill(p);
+	while (poll(&f, 1, 2000) < 0 && errno == EINTR)
+		;
+	(void)keeper_ended(p);
+}
+
+const char *keeper_how_ended(const struct keeper_process *p, char *buf, size_t size)
+{
+	if (p->status == -1)
+		snprintf(buf, size, "ended");
+	else if (WIFSIGNALED(p->status))
+		snprintf(buf, size, "was killed by signal %d (%s)", WTERMSIG(p->status),
+			 strsignal(WTERMSIG(p->status)));
+	else
+		snprintf(buf, size, "exited with status %d", WEXITSTATUS(p->status));
+	return buf;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the keeper's files share. Private to this directory.
+ */
+#ifndef SPW_KEEPER_INTERNAL_H
+#define SPW_KEEPER_INTERNAL_H
+
+#include "keeper/keeper.h"
+
+/* keeper.c */
+__attribute__((format(printf, 3, 4))) int keeper_fail(struct keeper *k, int status, const char *format, ...);
+
+int keeper_open_program(struct keeper *k);
+
+/* pages.c: shared memory and descriptors */
+void *keeper_make_page(const char *name, size_t size, int *fd);
+int keeper_reopen_read_only(int fd);
+int keeper_make_pages(struct keeper *k, struct keeper_lane *l);
+int keeper_make_seat(struct keeper_seat *seat, uint32_t number);
+void keeper_clear_seat(struct keeper_seat *seat);
+void keeper_lane_blank(struct keeper_lane *l);
+void keeper_close_lane(struct keeper_lane *l);
+
+/* children.c: starting, noticing the end of, and killing processes */
+int keeper_start_engine(struct keeper *k, struct keeper_lane *l);
+int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keeper_seat *seat);
+int keeper_start_control(struct keeper *k);
+bool keeper_ended(struct keeper_process *p);
+void keeper_kill(struct keeper_process *p);
+void keeper_kill_and_wait(struct keeper_process *p);
+const char *keeper_how_ended(const struct keeper_process *p, char *buf, size_t size);
+
+/* ask.c: requests to an engine */
+int keeper_ask(struct keeper_lane *l, const struct engine_request *q, struct engine_reply *r);
+int keeper_ask_value(struct keeper_lane *l, enum engine_op op, uint32_t value);
+int keeper_tell_inspector(struct keeper_lane *l);
+void keeper_hear_engine(struct keeper_lane *l);
+
+/* watch.c: hung, or merely without a CPU? */
+enum keeper_stuck { STUCK_NOT_YET, STUCK_NO_CPU, STUCK_YES };
+enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_ns, uint64_t limit_ns);
+
+/* tend.c */
+void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
+
+/* counters.c */
+void keeper_read_counters(struct keeper *k, uint64_t now_ns);
+
+/* upgrade.c */
+int keeper_upgrade(struct keeper *k, uint32_t number);
+int keeper_go_back(struct keeper *k, const char *why);
+void keeper_tend_upgrade(struct keeper *k);
+
+/* takeover.c */
+int keeper_listen(struct keeper *k, struct keeper_lane *l);
+void keeper_unlist(struct keeper *k, const struct keeper_lane *l);
+/* True where a dead keeper's lane was taken over. */
+bool keeper_take_over(struct keeper *k, struct keeper_lane *l, uint16_t number);
+
+#endif

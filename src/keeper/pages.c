@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A lane's shared memory: who may see which page is decided by the descriptors made here. Starts no process.
+ */
+#include "keeper/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A page of fixed size that nobody can resize, as a descriptor and mapped. NULL and errno. */
+void *keeper_make_page(const char *name, size_t size, int *fd)
+{
+	void *p;
+
+	*fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*fd < 0 || ftruncate(*fd, (off_t)size) || fchmod(*fd, 0600) ||
+	    fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return NULL;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Another descriptor of the same file, through which nobody can write. */
+int keeper_reopen_read_only(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int make_state(struct keeper_lane *l)
+{
+	struct channel_state *state = keeper_make_page("spillway-state", sizeof(*state), &l->state_fd);
+	bool keyed;
+
+	if (!state)
+		return -errno;
+	keyed = getrandom(state->key, sizeof(state->key), 0) == sizeof(state->key);
+	state->version = CHANNEL_VERSION;
+	state->classes = l->classes;
+	for (unsigned i = 0; i < l->classes; i++)
+		state->class[i].queue = l->page->queue[i];
+	munmap(state, sizeof(*state));
+	l->state_read_fd = keeper_reopen_read_only(l->state_fd);
+	return l->state_read_fd < 0 || !keyed ? -errno : 0;
+}
+
+int keeper_make_pages(struct keeper *k, struct keeper_lane *l)
+{
+	int lease[2], error;
+
+	l->page = keeper_make_page("spillway-ledger", sizeof(*l->page), &l->page_fd);
+	l->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!l->page || l->bell < 0 || l->wake < 0 || pipe2(lease, O_CLOEXEC) < 0)
+		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; free some memory or descriptors",
+				   strerror(errno));
+	l->lease_read = lease[0];
+	l->lease = lease[1];
+	l->page->version = ENGINE_PAGE_VERSION;
+	l->page->classes = l->classes;
+	for (unsigned i = 0; i < l->classes; i++)
+		l->page->queue[i] = (uint16_t)(k->config.queue[i] + (l->number - k->config.first));
+	error = make_state(l);
+	if (error)
+		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; is /proc mounted?", strerror(-error));
+	return EXIT_DONE;
+}
+
+/* Each inspector has a page of its own: what a dead one's threads or children still write concerns nobody. */
+int keeper_make_seat(struct keeper_seat *seat, uint32_t number)
+{
+	*seat = (struct keeper_seat){.number = number, .process.pidfd = -1};
+	seat->answers = keeper_make_page("spillway-answers", sizeof(*seat->answers), &seat->answers_fd);
+	return seat->answers ? 0 : -errno;
+}
+
+void keeper_clear_seat(struct keeper_seat *seat)
+{
+	if (seat->answers)
+		munmap(seat->answers, sizeof(*seat->answers));
+	if (seat->answers_fd >= 0)
+		close(seat->answers_fd);
+	if (seat->process.pidfd >= 0)
+		close(seat->process.pidfd);
+	*seat = (struct keeper_seat){.answers_fd = -1, .process.pidfd = -1};
+}
+
+void keeper_lane_blank(struct keeper_lane *l)
+{
+	*l = (struct keeper_lane){
+	    .proc_fd = -1,
+	    .page_fd = -1,
+	    .state_fd = -1,
+	    .state_read_fd = -1,
+	    .bell = -1,
+	    .wake = -1,
+	    .lease = -1,
+	    .lease_read = -1,
+	    .listener = -1,
+	    .engine_socket = -1,
+	    .engine.pidfd = -1,
+	    .seat = {.answers_fd = -1, .process.pidfd = -1},
+	    .next = {.answers_fd = -1, .process.pidfd = -1},
+	};
+}
+
+void keeper_close_lane(struct keeper_lane *l)
+{
+	const int fds[] = {l->proc_fd, l->page_fd,    l->state_fd, l->state_read_fd, l->bell,        l->wake,
+			   l->lease,   l->lease_read, l->listener, l->engine_socket, l->engine.pidfd};
+
+	keeper_clear_seat(&l->seat);
+	keeper_clear_seat(&l->next);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	for (unsigned i = 0; i < CHANNEL_CLASSES; i++)
+		spw_queue_close(l->queue[i]);
+	if (l->page)
+		munmap(l->page, sizeof(*l->page));
+	keeper_lane_blank(l);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Settling ids in their order: by answers, by early answers whose turn has come, by policy. Each settled id is booked
+ * and its verdict ordered in the same place. Works on its arguments alone.
+ */
+#include "lane/internal.h"
+
+#include <spillway/packet.h>
+
+bool lane_room(const struct lane_orders *out)
+{
+	/* One batch and one single verdict. */
+	return out->count + 2 <= LANE_ORDERS && out->payloads < LANE_PAYLOADS;
+}
+
+const struct lane_early *lane_early_at(const struct step *s, uint64_t id)
+{
+	const struct lane_early *e = &s->early[id % CHANNEL_WINDOW];
+
+	return id <= s->c->early_upto && e->id == id ? e : NULL;
+}
+
+/* The next id from `from` on that was answered early; `upto` + 1: none until there. */
+static uint64_t next_early(const struct step *s, uint64_t from, uint64_t upto)
+{
+	for (uint64_t id = from; id <= least(upto, s->c->early_upto); id++)
+		if (lane_early_at(s, id))
+			return id;
+	return upto + 1;
+}
+
+void lane_emit_batch(struct step *s, uint32_t id, uint32_t code)
+{
+	struct lane_order *last = s->out->count ? &s->out->order[s->out->count - 1] : NULL;
+
+	if (last && last->kind == ORDER_BATCH && last->class == s->class && last->verdict == code)
+		last->id = id;
+	else
+		s->out->order[s->out->count++] =
+		    (struct lane_order){.kind = ORDER_BATCH, .class = (uint8_t)s->class, .id = id, .verdict = code};
+}
+
+static uint32_t policy_code(const struct step *s, enum lane_reason reason)
+{
+	return lane_shuts(&s->c->config, reason) ? SPW_DROP : SPW_ACCEPT;
+}
+
+static void left(struct lane_class *c, uint64_t settled, uint64_t packets)
+{
+	c->settled = settled;
+	c->held -= least(c->held, packets);
+	c->missing_for = 0;
+}
+
+/* Ids up to `upto`, none of them answered early, go by policy. */
+static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason reason)
+{
+	struct lane_class *c = s->c;
+	uint64_t ids = upto - c->settled, n = ids - lane_take_flushed(c, ids);
+
+	lane_emit_batch(s, (uint32_t)upto, policy_code(s, reason));
+	if (!c->pool && !lane_hidden_gaps(c)) {
+		lane_book_policy(c, reason, n);
+	} else {
+		/* Some of them may never have been held: which, the next looks will tell. */
+		if (!c->pool)
+			c->pool_reason = reason;
+		c->pool += n;
+	}
+	if (reason == REASON_LATE || reason == REASON_HUNG)
+		c->window_late += n;
+	left(c, upto, ids);
+}
+
+static void book_answer(struct step *s, const struct channel_answer *a, uint64_t packets)
+{
+	struct lane_books *b = &s->c->books;
+
+	if (a->verdict == CHANNEL_POISONED) {
+		lane_book_policy(s->c, REASON_POISON, packets);
+		return;
+	}
+	if (a->set & CHANNEL_TRUSTED) {
+		b->trusted += packets;
+		return;
+	}
+	if (a->verdict == SPW_DROP)
+		b->dropped += packets;
+	else if (a->verdict != SPW_ACCEPT)
+		b->requeued += packets;
+	else if (a->set & SPW_VERDICT_PAYLOAD)
+		b->modified += packets;
+	else
+		b->accepted += packets;
+	b->bytes_inspected += a->bytes;
+}
+
+/* The kernel takes no mask: the packet's own mark, by the inspector's word, with the class's bits in it. */
+static uint32_t marked(const struct lane_config *config, uint32_t mark)
+{
+	return (mark & ~config->mark_mask) | (config->mark & config->mark_mask);
+}
+
+static void emit_answer(struct step *s, const struct channel_answer *a, uint64_t last)
+{
+	const struct lane_config *config = &s->c->config;
+	uint32_t code = a->verdict == CHANNEL_POISONED ? policy_code(s, REASON_POISON) : a->verdict;
+	uint32_t set = a->verdict == CHANNEL_POISONED ? 0 : a->set & ~CHANNEL_TRUSTED;
+
+	if (s->l->report_only) {
+		code = SPW_ACCEPT;
+		set &= ~SPW_VERDICT_PAYLOAD;
+	}
+	if (config->mark_mask && code != SPW_DROP && a->verdict != CHANNEL_POISONED)
+		set |= SPW_VERDICT_MARK;
+	if (!set && (code == SPW_ACCEPT || code == SPW_DROP)) {
+		lane_emit_batch(s, (uint32_t)last, code);
+		return;
+	}
+	s->out->payloads += set & SPW_VERDICT_PAYLOAD ? 1 : 0;
+	s->out->order[s->out->count++] = (struct lane_order){
+	    .kind = ORDER_ONE,
+	    .class = (uint8_t)s->class,
+	    .id = (uint32_t)last,
+	    .verdict = code,
+	    .set = set,
+	    .mark = config->mark_mask ? marked(config, a->mark) : a->mark,
+	    .priority = a->priority,
+	    .queue = a->queue,
+	    .payload = a->payload,
+	    .payload_len = a->payload_len,
+	};
+}
+
+void lane_settle_answer(struct step *s, const struct channel_answer *a, uint64_t first, uint64_t last)
+{
+	struct lane_class *c = s->c;
+	uint64_t packets = last - first + 1, gone = lane_take_flushed(c, packets);
+
+	emit_answer(s, a, last);
+	c->books.late_answers += gone;
+	book_answer(s, a, packets - gone);
+	c->window_good += packets - gone;
+	left(c, last, packets);
+}
+
+static void settle_early(struct step *s, const struct lane_early *e)
+{
+	if (e->inspector)
+		lane_settle_answer(s, &e->answer, e->id, e->id);
+	else
+		settle_by_policy(s, e->id, e->reason);
+}
+
+/* Early answers that follow on what is settled have their turn. */
+void lane_release_early(struct step *s)
+{
+	const struct lane_early *e;
+
+	while (lane_room(s->out) && (e = lane_early_at(s, s->c->settled + 1)))
+		settle_early(s, e);
+}
+
+/* Goes through the ids up to `upto` in order: early ones by their answers, the others as `others` says. False: out of
+ * room before the end. */
+static bool advance(struct step *s, uint64_t upto, enum lane_reason reason,
+		    void (*others)(struct step *s, uint64_t upto, enum lane_reason reason))
+{
+	while (s->c->settled < upto) {
+		uint64_t next = next_early(s, s->c->settled + 1, upto);
+
+		if (!lane_room(s->out))
+			return false;
+		if (next == s->c->settled + 1)
+			settle_early(s, lane_early_at(s, next));
+		else
+			others(s, next - 1, reason);
+	}
+	return true;
+}
+
+bool lane_settle(struct step *s, uint64_t upto, enum lane_reason reason)
+{
+	bool all = advance(s, upto, reason, settle_by_policy);
+
+	s->c->owed = most(s->c->owed, s->c->settled);
+	lane_release_early(s);
+	return all;
+}
+
+static void gaps_until(struct step *s, uint64_t upto, enum lane_reason reason)
+{
+	uint64_t gaps = upto - s->c->settled;
+
+	(void)reason;
+	gaps -= lane_take_flushed(s->c, gaps);
+	if (gaps)
+		lane_book_gaps(s->c, upto, gaps);
+	left(s->c, upto, 0);
+}
+
+/* Ids up to `upto` were never held, but for those that were answered early. */
+bool lane_skip_gaps(struct step *s, uint64_t upto)
+{
+	return advance(s, upto, REASON_FULL, gaps_until);
+}
+
+void lane_discarded(struct lane_class *c, struct lane_early *early, uint64_t id, enum lane_reason reason)
+{
+	if (id <= c->settled)
+		return;
+	if (id > c->settled + CHANNEL_WINDOW) {
+		c->due = most(c->due, id);
+		c->due_reason = reason;
+		return;
+	}
+	early[id % CHANNEL_WINDOW] = (struct lane_early){.id = id, .reason = reason};
+	c->early_upto = most(c->early_upto, id);
+}
+
+void lane_unread(struct lane_class *c, uint64_t id)
+{
+	c->owed = least(c->owed, id - 1);
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What time does to a lane: lateness, the circuit breaker, an inspector that is gone or makes no progress. Gets the
+ * time as an argument and works on its arguments alone.
+ */
+#include "lane/internal.h"
+
+#define MS 1000000ull
+
+/* The breaker: a class is opened when most of its packets were late in four windows on end. */
+#define WINDOW_NS    (50 * MS)
+#define BAD_WINDOWS  4u
+/* Then it is left in peace for a pause, that doubles with each probe that fails. */
+#define PAUSE_NS     (100 * MS)
+#define PAUSE_MAX_NS (600 * MS)
+/* A probe queues again. It has failed as soon as more than a twentieth is late, and is over after so long. */
+#define PROBE_NS     (100 * MS)
+#define PROBE_MAX_NS (400 * MS)
+#define TWENTIETH    20u
+/* Inspecting for so long makes past failures forgotten. */
+#define GOOD_NS      (5000 * MS)
+/* Deadlines without lateness until it is no habit any more. */
+#define HABIT        16u
+/* Without an inspector for so long, a class is opened. */
+#define DOWN_NS      (100 * MS)
+/* Above any id that is assigned while the opening is carried out. */
+#define FAR_AHEAD    (1u << 30)
+
+static bool passing(const struct lane_class *c)
+{
+	return c->state == STATE_OPEN || c->state == STATE_SHUT;
+}
+
+bool lane_turned(const struct lane_class *c)
+{
+	return passing(c) && !c->held;
+}
+
+void lane_turn(struct lane_class *c, enum lane_reason reason)
+{
+	c->reason = reason;
+	c->turning = !passing(c);
+}
+
+static void begin_window(struct lane_class *c, uint64_t now)
+{
+	c->window_ns = now;
+	c->window_late = c->window_good = 0;
+}
+
+static void enter(struct lane_class *c, enum lane_state state, uint64_t now)
+{
+	c->state = state;
+	c->since_ns = now;
+	c->changes++;
+	c->rounds++;
+	c->bad_windows = 0;
+	c->mark_count = 0;
+	begin_window(c, now);
+}
+
+/* The pause before the next probe: longer each time, until a long good time makes a new beginning. */
+static void plan_probe(struct lane_class *c, uint64_t now)
+{
+	bool anew = !c->pause_ns || (c->state == STATE_INSPECTING && now - c->since_ns > GOOD_NS);
+
+	c->pause_ns = anew ? PAUSE_NS : least(c->pause_ns * 2, PAUSE_MAX_NS);
+	c->probe_ns = now + c->pause_ns;
+}
+
+static void emit(struct step *s, enum lane_order_kind kind)
+{
+	s->out->order[s->out->count++] = (struct lane_order){.kind = kind, .class = (uint8_t)s->class};
+}
+
+static enum lane_reason why_late(const struct lane *l)
+{
+	if (!l->inspector)
+		return l->down_reason;
+	return l->stalled ? REASON_HUNG : REASON_LATE;
+}
+
+/*
+ * All that is held has been settled and ordered: now the class passes (or drops) everything. What arrives while this is
+ * carried out is let go by the verdict behind it; a later packet may overtake those few.
+ */
+static void finish_turn(struct step *s, uint64_t now)
+{
+	struct lane_class *c = s->c;
+	bool shut = lane_shuts(&c->config, c->reason);
+
+	plan_probe(c, now);
+	emit(s, shut ? ORDER_SHUT : ORDER_OPEN);
+	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? 0 : 1);
+	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
+	c->turning = false;
+	c->answered = c->settled;
+	if (!shut && !c->counted)
+		c->books.uncounted = true;
+	c->passed_reason = c->reason;
+}
+
+static bool turn(struct step *s, uint64_t now)
+{
+	struct lane_class *c = s->c;
+
+	if (!lane_settle(s, least(c->ids, c->settled + LANE_PIECE), c->reason))
+		return true;
+	if (c->settled < c->ids || s->out->count + 3 > LANE_ORDERS)
+		return true;
+	finish_turn(s, now);
+	return false;
+}
+
+static void take_mark(struct lane_class *c)
+{
+	c->late_upto = c->marks[c->mark_first].id;
+	c->mark_first = (c->mark_first + 1) % LANE_MARKS;
+	c->mark_count--;
+}
+
+/* True where a packet waits that arrived at least `age` ago. */
+static bool oldest_is(const struct lane_class *c, uint64_t now, uint64_t age)
+{
+	return c->mark_count && c->marks[c->mark_first].ns + age <= now;
+}
+
+/* Lateness without a long pause since late_first_ns. True where it has become a habit. */
+static bool late_by_habit(struct lane_class *c, uint64_t now)
+{
+	uint64_t deadline = c->config.deadline_ns;
+
+	if (!c->late_first_ns || now - c->late_last_ns > HABIT * deadline)
+		c->late_first_ns = now;
+	c->late_last_ns = now;
+	return now - c->late_first_ns > 2 * deadline;
+}
+
+/*
+ * Time for marks to come due. An inspector that is a little too slow for long would get only packets that are about to
+ * be late, and finish each of them in vain: so, when lateness has become a habit, what waits is cut down to half a
+ * deadline, and it has time for those behind. Where the socket is nearly full, the oldest go, else newer ones would
+ * find no room.
+ */
+static void find_late(struct lane_class *c, uint64_t now)
+{
+	uint64_t deadline = c->config.deadline_ns;
+
+	while (c->mark_count && c->marks[c->mark_first].id <= c->settled)
+		take_mark(c);
+	if (oldest_is(c, now, deadline)) {
+		uint64_t age = late_by_habit(c, now) ? deadline / 2 : deadline;
+
+		while (oldest_is(c, now, age))
+			take_mark(c);
+	} else if (c->pressed && c->mark_count) {
+		take_mark(c);
+	}
+}
+
+/* One piece of what is due or late. True where more is left. */
+static bool settle_late(struct step *s)
+{
+	struct lane_class *c = s->c;
+	bool due = c->due > c->settled;
+	uint64_t upto = due ? c->due : c->late_upto;
+
+	if (upto <= c->settled)
+		return false;
+	if (!due && s->l->inspector) {
+		s->l->wait_last_ns = s->l->now_ns;
+		if (!s->l->wait_ns)
+			s->l->wait_ns = s->l->now_ns;
+	}
+	return !lane_settle(s, least(upto, c->settled + LANE_PIECE), due ? c->due_reason : why_late(s->l)) ||
+	       most(c->due, c->late_upto) > c->settled;
+}
+
+static bool window_bad(const struct lane_class *c, uint64_t part)
+{
+	return c->window_late * part > c->window_late + c->window_good;
+}
+
+static void judge_window(struct step *s, uint64_t now)
+{
+	struct lane_class *c = s->c;
+
+	if (now - c->window_ns < WINDOW_NS)
+		return;
+	if (c->window_late || c->window_good)
+		c->bad_windows = window_bad(c, 2) ? c->bad_windows + 1 : 0;
+	begin_window(c, now);
+	if (s->l->breaker && c->bad_windows >= BAD_WINDOWS)
+		lane_turn(c, REASON_LATE);
+}
+
+static void judge_probe(struct lane_class *c, uint64_t now)
+{
+	uint64_t lasted = now - c->since_ns;
+	bool bad = window_bad(c, TWENTIETH);
+
+	if (bad && (c->window_late > 1 || lasted >= PROBE_NS)) {
+		lane_turn(c, REASON_LATE);
+	} else if (lasted >= (c->window_good ? PROBE_NS : PROBE_MAX_NS)) {
+		c->state = STATE_INSPECTING;
+		c->since_ns = now;
+		c->changes++;
+		begin_window(c, now);
+	}
+}
+
+static bool owes(const struct step *s)
+{
+	return s->l->busy && s->c->answered < s->c->owed;
+}
+
+static bool may_inspect(const struct step *s, uint64_t now)
+{
+	if (!s->l->inspector || s->l->leaving)
+		return false;
+	switch (s->c->reason) {
+	case REASON_LATE:
+		return now >= s->c->probe_ns && !owes(s);
+	case REASON_DOWN:
+	case REASON_HUNG:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void tick_passing(struct step *s, uint64_t now)
+{
+	struct lane_class *c = s->c;
+
+	if (may_inspect(s, now)) {
+		emit(s, ORDER_INSPECT);
+		enter(c, c->reason == REASON_LATE ? STATE_PROBING : STATE_INSPECTING, now);
+		c->owed = c->answered;
+	} else if (c->held) {
+		lane_emit_batch(s, (uint32_t)c->ids, lane_shuts(&c->config, c->reason) ? 0 : 1);
+	}
+}
+
+void lane_return(struct lane_class *c)
+{
+	if (c->turning)
+		c->turning = false;
+	else if (passing(c) && c->reason == REASON_MANUAL)
+		c->reason = REASON_DOWN;
+}
+
+static bool down_for_long(const struct lane *l, uint64_t now)
+{
+	return !l->inspector && (l->down_long || now - l->down_ns >= DOWN_NS);
+}
+
+static bool tick_class(struct step *s, uint64_t now)
+{
+	struct lane_class *c = s->c;
+
+	if (!lane_room(s->out))
+		return true;
+	if (passing(c)) {
+		tick_passing(s, now);
+		return false;
+	}
+	lane_release_early(s);
+	find_late(c, now);
+	if (down_for_long(s->l, now) && !c->turning)
+		lane_turn(c, s->l->down_reason);
+	if (c->turning)
+		return turn(s, now);
+	if (settle_late(s))
+		return true;
+	if (c->state == STATE_PROBING)
+		judge_probe(c, now);
+	else
+		judge_window(s, now);
+	return c->turning;
+}
+
+/* Does somebody wait for the inspector? */
+static void watch_progress(struct lane *l, uint64_t now)
+{
+	bool waits = false;
+
+	for (unsigned i = 0; i < l->classes; i++) {
+		const struct lane_class *c = &l->class[i];
+
+		waits |= (!passing(c) && c->held) || (l->busy && c->answered < c->owed);
+	}
+	if (!l->inspector || !l->hung_ns) {
+		l->wait_ns = 0;
+		l->stalled = false;
+		return;
+	}
+	if (waits && !l->wait_ns)
+		l->wait_ns = now;
+	if (waits)
+		l->wait_last_ns = now;
+	l->stalled = l->wait_ns && l->wait_last_ns - l->wait_ns >= l->hung_ns;
+}
+
+bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out)
+{
+	bool more = false;
+
+	l->now_ns = now_ns;
+	watch_progress(l, now_ns);
+	for (unsigned i = 0; i < l->classes; i++) {
+		struct step s = {.l = l, .c = &l->class[i], .class = i, .early = early[i], .out = out};
+
+		more |= tick_class(&s, now_ns);
+	}
+	return more;
+}
+
+void lane_resume(struct lane *l, uint64_t now_ns)
+{
+	uint64_t away = now_ns - l->now_ns;
+
+	for (unsigned i = 0; i < l->classes; i++) {
+		struct lane_class *c = &l->class[i];
+
+		for (unsigned m = 0; m < LANE_MARKS; m++)
+			c->marks[m].ns += away;
+		c->late_first_ns += c->late_first_ns ? away : 0;
+		c->late_last_ns += away;
+		c->window_ns += away;
+		c->probe_ns += away;
+	}
+	if (l->wait_ns) {
+		l->wait_ns += away;
+		l->wait_last_ns += away;
+	}
+	if (l->down_ns)
+		l->down_ns += away;
+	l->now_ns = now_ns;
+}
+
+void lane_inspector_active(struct lane *l, uint32_t number, uint64_t now_ns)
+{
+	l->inspector = number;
+	l->consumed = l->answered = 0;
+	l->leaving = l->busy = l->stalled = l->down_long = false;
+	l->wait_ns = l->down_ns = 0;
+	l->now_ns = now_ns;
+}
+
+void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reason reason, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < l->classes; i++) {
+		struct lane_class *c = &l->class[i];
+		uint64_t in_hand = unread[i] - 1;
+
+		c->owed = 0;
+		if (in_hand <= c->answered)
+			continue;
+		c->answered = in_hand;
+		if (in_hand > c->settled) {
+			c->due = in_hand;
+			c->due_reason = reason;
+		}
+	}
+	l->inspector = 0;
+	l->consumed = 0;
+	l->busy = l->stalled = l->leaving = false;
+	l->wait_ns = 0;
+	l->down_ns = now_ns;
+	l->down_reason = reason;
+}
