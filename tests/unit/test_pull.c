@@ -143,8 +143,7 @@ static void early_ones_are_bounded(void **unused)
 	assert_int_equal(flush(), CHANNEL_WINDOW / 2);
 	assert_int_equal(flush(), 0);
 	say_code(0, SPW_ACCEPT);
-	/* In order now: the first, then what had been kept. */
-	assert_int_equal(flush(), 2);
+	assert_int_equal(flush(), 2); /* in order now: the first, then what had been kept */
 	assert_int_equal(fake.state->class[0].settled, 1000);
 }
 
@@ -348,7 +347,7 @@ static void trusted_flows_pass_unseen_until_they_end(void **unused)
 	assert_int_equal(sent_tcp(16, 0), 1);
 }
 
-static void a_trusted_packet_does_not_overtake_its_flow(void **unused)
+static void a_trusted_packet_waits_for_its_turn(void **unused)
 {
 	uint8_t packet[40];
 
@@ -527,7 +526,7 @@ int main(void)
 	    CASE(a_payload_is_mended_and_waits_for_a_slot),
 	    CASE(what_can_t_be_carried_out_is_refused),
 	    CASE(trusted_flows_pass_unseen_until_they_end),
-	    CASE(a_trusted_packet_does_not_overtake_its_flow),
+	    CASE(a_trusted_packet_waits_for_its_turn),
 	    CASE(fragments_are_not_trusted),
 	    CASE(it_is_told_to_leave),
 	    CASE(a_ring_that_is_full_waits_for_the_engine),
