@@ -18,6 +18,7 @@ static const struct {
     {"run", run_verb, "stand between the kernel's queue and an inspector"},
     {"set", set_verb, "change a running one: fail-open, length"},
     {"status", status_verb, "show a running one's state and books"},
+    {"rules", rules_verb, "the firewall rules that bring packets to the queue and count them"},
     {"lab", lab_verb, "run an experiment on this machine's kernel, in namespaces of its own"},
 };
 
