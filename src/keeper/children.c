@@ -42,6 +42,12 @@ static int start(struct keeper_process *p, const struct spawn *s)
 	return 0;
 }
 
+/* Several lanes have a CPU for each of their processes, as far as there are as many; a single one runs anywhere. */
+static int cpu_of(const struct keeper *k, const struct keeper_lane *l, int process)
+{
+	return k->config.first == k->config.last ? -1 : 2 * (l->number - k->config.first) + process;
+}
+
 int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 {
 	char name[32], *argv[] = {"spillway", "_engine", name, NULL};
@@ -49,6 +55,7 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 	struct spawn s = {.role = SPAWN_ENGINE, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
 	int pair[2], error;
 
+	s.cpu = cpu_of(k, l, 0);
 	snprintf(name, sizeof(name), "queue=%u", l->number);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
@@ -96,6 +103,7 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 		close(lease);
 		return error ? error : -EMFILE;
 	}
+	s.cpu = cpu_of(k, l, 1);
 	s.path = c->kind == INSPECT_BUILTIN ? "/proc/self/exe" : c->inspect;
 	snprintf(queue, sizeof(queue), "queue=%u", l->number);
 	snprintf(env, sizeof(env), CHANNEL_ENV "=" CHANNEL_ENV_FORMAT, CHANNEL_VERSION, seat->number, l->classes,
@@ -131,6 +139,7 @@ int keeper_start_control(struct keeper *k)
 	struct spawn s = {.role = SPAWN_CONTROL, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
 	int pair[2], pages[KEEPER_LANES], error = 0;
 
+	s.cpu = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	place(&p, k->control_listener, CONTROL_FD_LISTENER);
