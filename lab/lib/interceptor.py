@@ -168,8 +168,16 @@ class Interceptor:
         return {who: lane[who]["restarts"] for who in ("engine", "inspector")}
 
     def upgrade(self):
-        """spillway upgrade: keeper, engine and inspector become new ones."""
-        return self.host.run([self.binary, "upgrade", "--control", self.control], timeout=30)
+        """spillway upgrade: keeper, engine and inspector become new ones. While another one is under way, it is asked
+        again, for ten seconds."""
+        end = time.monotonic() + 10
+        while True:
+            done = self.command("upgrade", check=False)
+            if done.returncode == 0:
+                return
+            if "under way" not in done.stderr or time.monotonic() > end:
+                raise LabError(f"spillway upgrade: exit {done.returncode}: {done.stderr.strip()}")
+            time.sleep(0.02)
 
     def set(self, *words, queue=0):
         """spillway set --queue N words..."""
