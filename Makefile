@@ -55,6 +55,8 @@ LIB_SO := $(BUILD)/libspillway.so
 LIB_REAL := $(LIB_SO).$(VERSION)
 MAIN_A := $(BUILD)/libspillway_main.a
 CORE_A := $(BUILD)/libcore.a
+# The model of the kernel's queue, for tests.
+SIM_A := $(BUILD)/libsim.a
 SPILLWAY := $(BUILD)/spillway
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
@@ -93,7 +95,8 @@ $(BUILD)/obj/%.o: %.c
 $(LIB_A): $(call obj,$(LIB_SRC))
 $(MAIN_A): $(call obj,$(MAIN_SRC))
 $(CORE_A): $(call obj,$(CLI_SRC))
-$(LIB_A) $(MAIN_A) $(CORE_A):
+$(SIM_A): $(call obj,tests/sim/kernel.c tests/sim/netlink.c)
+$(LIB_A) $(MAIN_A) $(CORE_A) $(SIM_A):
 	$(call say,AR,$@)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -111,14 +114,15 @@ $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
 tests: $(UNIT) $(NETPROG)
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(CORE_A) $(LIB_A)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
+$(BUILD)/tests/net/differential: $(call obj,$(wildcard tests/net/differential/*.c)) $(SIM_A)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(MNL_LIBS) $(NFQ_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS)
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
