@@ -96,7 +96,7 @@ static void explain_missing(struct lane_class *c)
 		c->flushed += lost;
 	} else if (!c->held && !c->flushed && c->missing == c->ids - c->settled && c->early_upto <= c->settled) {
 		lane_book_gaps(c, c->ids, c->missing);
-		c->settled = c->answered = c->ids;
+		c->settled = c->ids;
 	}
 }
 
@@ -151,7 +151,7 @@ static void settle_passing(struct lane_class *c)
 	c->overtaken += n;
 	c->pool += n;
 	c->pool_reason = c->reason;
-	c->settled = c->answered = c->ids;
+	c->settled = c->ids;
 }
 
 static void book_queue_drops(struct lane_class *c, uint32_t now)

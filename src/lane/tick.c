@@ -92,7 +92,6 @@ static void finish_turn(struct step *s, uint64_t now)
 	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? 0 : 1);
 	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
 	c->turning = false;
-	c->answered = c->settled;
 	if (!shut && !c->counted)
 		c->books.uncounted = true;
 	c->passed_reason = c->reason;
@@ -323,6 +322,7 @@ void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reaso
 			c->due_reason = reason;
 		}
 	}
+	l->gone = l->inspector;
 	l->inspector = 0;
 	l->consumed = 0;
 	l->busy = l->stalled = l->leaving = false;
