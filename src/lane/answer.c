@@ -51,7 +51,7 @@ static uint64_t earlies(const struct step *s, uint64_t from, uint64_t upto)
 /* Each gap has cost a drop at the socket, unless it was a packet that the kernel threw away later. */
 static bool gaps_plausible(const struct lane_class *c, uint64_t gaps)
 {
-	return gaps <= lane_hidden_gaps(c) + c->flushed || c->config.length >= TABLE_END;
+	return gaps <= c->hiding + c->flushed || c->config.length >= TABLE_END;
 }
 
 static enum lane_result check_in_order(const struct step *s, const struct channel_answer *a, uint64_t first,

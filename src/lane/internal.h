@@ -27,7 +27,6 @@ static inline uint64_t most(uint64_t a, uint64_t b)
 }
 
 /* sample.c */
-uint64_t lane_hidden_gaps(const struct lane_class *c);
 uint64_t lane_take_flushed(struct lane_class *c, uint64_t ids);
 void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps);
 void lane_book_policy(struct lane_class *c, enum lane_reason reason, uint64_t packets);

@@ -98,6 +98,7 @@ struct lane_class {
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
 	uint64_t queue_dropped, user_dropped, socket_drops;
+	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
 	uint64_t missing;     /* least number of unexplained ids over the last samples */
 	unsigned missing_for; /* so many samples */

@@ -4,7 +4,8 @@
  *
  * The kernel numbers packets 1, 2, 3 …; an id whose message did not fit into the socket is used up and never held. What
  * the kernel holds is never more than the ids that are not settled; what is fewer is a gap that nobody has come across
- * yet, or packets that the kernel threw away. The socket's drop count tells the two apart.
+ * yet, or packets that the kernel threw away. What the socket has dropped since tells the two apart. That counts
+ * replies too, so it is only a bound, and is taken back to what is missing at each look at which nothing moved.
  */
 #include "lane/internal.h"
 
@@ -30,6 +31,7 @@ void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
 	bool open = upto <= c->switched_at ? c->switched_from : flag_open(c);
 
 	c->gaps += gaps;
+	c->hiding -= least(c->hiding, gaps);
 	if (open) {
 		c->books.spilled[REASON_FULL] += gaps;
 	} else {
@@ -41,12 +43,6 @@ void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
 void lane_book_policy(struct lane_class *c, enum lane_reason reason, uint64_t packets)
 {
 	*(lane_shuts(&c->config, reason) ? &c->books.shut[reason] : &c->books.spilled[reason]) += packets;
-}
-
-/* Drops of the socket that are not yet found as gaps: the most that can still hide among unexplained ids. */
-uint64_t lane_hidden_gaps(const struct lane_class *c)
-{
-	return c->socket_drops > c->gaps ? c->socket_drops - c->gaps : 0;
 }
 
 /* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
@@ -90,8 +86,8 @@ static void explain_missing(struct lane_class *c)
 	if (++c->missing_for < STABLE)
 		return;
 	c->missing_for = 0;
-	if (c->missing > lane_hidden_gaps(c) && c->config.length < TABLE_END) {
-		lost = c->missing - lane_hidden_gaps(c);
+	if (c->missing > c->hiding && c->config.length < TABLE_END) {
+		lost = c->missing - c->hiding;
 		c->books.lost += lost;
 		c->flushed += lost;
 	} else if (!c->held && !c->flushed && c->missing == c->ids - c->settled && c->early_upto <= c->settled) {
@@ -100,20 +96,30 @@ static void explain_missing(struct lane_class *c)
 	}
 }
 
-/* Of the ids settled by policy while the socket had dropped some, so many were gaps as nothing else explains. */
-static void resolve_pool(struct lane_class *c)
+/* With the flag off the kernel counts each gap by itself; else only the socket does, its own replies among them. */
+static uint64_t new_gaps(const struct lane_class *c, const struct lane_sample *now)
 {
-	uint64_t hidden = lane_hidden_gaps(c), elsewhere = missing(c);
-	uint64_t gaps = hidden > elsewhere ? least(hidden - elsewhere, c->pool) : 0;
+	bool exact = !flag_open(c) && c->ids != c->switched_at;
+
+	return exact ? now->user_dropped - c->last.user_dropped : now->socket_drops - c->last.socket_drops;
+}
+
+/* Nothing moved: what is missing now is all that still hides, and of the ids settled by policy the rest were gaps. */
+static void find_gaps(struct lane_class *c)
+{
+	uint64_t elsewhere = missing(c);
+	uint64_t gaps = c->hiding > elsewhere ? least(c->hiding - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
 	lane_book_policy(c, c->pool_reason, c->pool - gaps);
 	c->pool = 0;
+	if (c->hiding > elsewhere || c->config.length >= TABLE_END)
+		c->hiding = elsewhere;
 }
 
 /* Could the kernel's flag have acted on queue length, which leaves no trace? Between two looks, no more was ever held
  * than this. */
-static void watch_length(struct lane_class *c, uint64_t ids, uint64_t queue_dropped)
+static void watch_length(struct lane_class *c, uint64_t ids, const struct lane_sample *now)
 {
 	bool may_be_full = c->held + (ids - c->ids) >= c->config.length;
 
@@ -121,8 +127,8 @@ static void watch_length(struct lane_class *c, uint64_t ids, uint64_t queue_drop
 		return;
 	if (flag_open(c) && may_be_full)
 		c->books.uncounted = true;
-	/* Without F_GSO the kernel counts one drop for a whole aggregate of segments. */
-	if (!c->config.gso && queue_dropped != c->queue_dropped)
+	/* Without F_GSO the kernel counts one drop for all of an aggregate's segments that are left. */
+	if (!c->config.gso && (now->queue_dropped != c->last.queue_dropped || now->user_dropped != c->last.user_dropped))
 		c->books.uncounted = true;
 }
 
@@ -166,19 +172,20 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 {
 	uint64_t ids = lane_widen(c->ids, now->ids);
 
-	watch_length(c, ids, c->queue_dropped + (now->queue_dropped - c->last.queue_dropped));
+	watch_length(c, ids, now);
 	mark_arrivals(c, ids, now_ns);
 	book_queue_drops(c, now->queue_dropped);
 	c->user_dropped += now->user_dropped - c->last.user_dropped;
 	c->socket_drops += now->socket_drops - c->last.socket_drops;
+	c->hiding += new_gaps(c, now);
 	c->ids = ids;
 	c->held = now->held;
 	c->last = *now;
 	assert(c->settled <= c->ids);
 	if (passing(c))
 		settle_passing(c);
-	if (c->pool && now->coherent)
-		resolve_pool(c);
+	if (now->coherent)
+		find_gaps(c);
 	explain_missing(c);
 	reconcile_gaps(c);
 }

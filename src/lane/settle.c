@@ -59,7 +59,7 @@ static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason rea
 	uint64_t ids = upto - c->settled, n = ids - lane_take_flushed(c, ids);
 
 	lane_emit_batch(s, (uint32_t)upto, policy_code(s, reason));
-	if (!c->pool && !lane_hidden_gaps(c)) {
+	if (!c->pool && !c->hiding) {
 		lane_book_policy(c, reason, n);
 	} else {
 		/* Some of them may never have been held: which, the next looks will tell. */
@@ -107,7 +107,7 @@ static void emit_answer(struct step *s, const struct channel_answer *a, uint64_t
 	uint32_t code = a->verdict == CHANNEL_POISONED ? policy_code(s, REASON_POISON) : a->verdict;
 	uint32_t set = a->verdict == CHANNEL_POISONED ? 0 : a->set & ~CHANNEL_TRUSTED;
 
-	if (s->l->report_only) {
+	if (s->l->report_only && a->verdict != CHANNEL_POISONED) {
 		code = SPW_ACCEPT;
 		set &= ~SPW_VERDICT_PAYLOAD;
 	}

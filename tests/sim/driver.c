@@ -193,11 +193,14 @@ static bool look_at(struct world *w, unsigned i, struct lane_sample *s, bool car
 	return true;
 }
 
+/* What is booked must have been sent before: else the kernel still counts as held what is settled here. */
 static bool look(struct world *w, unsigned i)
 {
 	struct lane_class *c = &w->engine.lane.class[i];
 	struct lane_sample now;
 
+	if (w->engine.orders.count && !commit(w))
+		return false;
 	if (!look_at(w, i, &now, lane_unreconciled(c) != 0))
 		return false;
 	lane_sample(c, &now, w->now);
@@ -283,6 +286,12 @@ static enum lane_result judge(struct world *w, const struct channel_answer *a, u
 static void lied(struct world *w, const struct channel_answer *a, enum lane_result r)
 {
 	TRACE(w, "engine    was lied to: class %u, %u to %u: %s", a->class, a->first, a->last, lane_result_texts[r]);
+	const struct lane_class *c = a->class < w->plan.classes ? &w->engine.lane.class[a->class] : NULL;
+
+	if (c)
+		TRACE(w, "          ids %llu settled %llu answered %llu due %llu gaps %llu hiding %llu flushed %llu", (unsigned long long)c->ids,
+		      (unsigned long long)c->settled, (unsigned long long)c->answered, (unsigned long long)c->due,
+		      (unsigned long long)c->gaps, (unsigned long long)c->hiding, (unsigned long long)c->flushed);
 	if (!w->engine.answers->lies)
 		world_fail(w, "class %u: an honest answer (%u to %u, verdict %u, early %u) is called: %s", a->class,
 			   a->first, a->last, a->verdict, a->early, lane_result_texts[r]);

@@ -75,6 +75,7 @@ static void run_seed(struct world *w, uint64_t seed, uint64_t events)
 		world_fail(w, "it does not stop");
 	for (unsigned i = 0; i < w->plan.classes; i++)
 		w->next[ACTOR_SOURCE + i] = UINT64_MAX;
+	run_until_ns(w, 100 * MS);
 	check_quiet(w);
 }
 

@@ -106,11 +106,11 @@ static void settled(struct world *w, unsigned class, struct id_record *r, enum k
 	r->kind = ID_OUT;
 	if (c->round_at >= r->id)
 		t->overtaken++;
-	if (r->column != COLUMN_NONE) {
-		t->column[r->column]++;
+	t->column[r->column]++;
+	if (r->column == COLUMN_NONE)
+		check_policy(w, class, r);
+	else if (r->column != POISONED)
 		return;
-	}
-	check_policy(w, class, r);
 	if (fate == FATE_VERDICT)
 		t->policy_shut++;
 	else
@@ -174,7 +174,8 @@ static void notice(struct world *w, unsigned class)
 		t->gap_spilled += gaps;
 	if (w->call_opened > gaps) {
 		t->round += w->call_opened - gaps;
-		c->round_at = c->seq;
+		if (c->open)
+			c->round_at = c->seq;
 	}
 	t->vanished += w->call_aggregate;
 	t->queue_dropped += w->call_full;
@@ -272,6 +273,7 @@ void world_configure(struct world *w, unsigned class, const struct spw_queue_con
 
 	if (kernel_configure(w->kernel, &request, &c))
 		world_fail(w, "class %u: a refused config", class);
+	w->class[class].open = !config->length && (config->flags & SPW_FAIL_OPEN);
 }
 
 /* The kernel throws away what it holds; `quiet`: nothing else will move until that is on the books. */

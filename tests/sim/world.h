@@ -60,6 +60,7 @@ struct class_world {
 	uint64_t round_at; /* ids assigned when a packet last went round the queue */
 	struct truth truth;
 	struct lane_books books; /* of the last commit */
+	bool open;               /* the kernel lets everything pass */
 	bool exempt;             /* what is being settled need not be late */
 	uint64_t due;
 	uint64_t number; /* of the last packet */
