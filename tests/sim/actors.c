@@ -85,8 +85,8 @@ static void judge_inspector(struct world *w, struct inspector *in)
 			end_inspector(w, in, REASON_HUNG);
 		else
 			actors_ask(w, OP_NOT_HUNG, 0, 0);
-	} else if (in->hung && world_chance(w, MILLION / 200)) {
-		/* With no limit on hanging, somebody kills it at last. */
+	} else if ((in->hung || w->engine.lane.leaving) && world_chance(w, MILLION / 200)) {
+		/* With no limit on hanging somebody kills it at last; one that is told to leave may have missed that. */
 		end_inspector(w, in, REASON_DOWN);
 	}
 }

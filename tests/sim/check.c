@@ -92,9 +92,7 @@ static uint64_t step_ns(const struct world *w)
 /* How long a packet has waited while there was an engine. */
 static int64_t waited_ns(const struct world *w, const struct id_record *r)
 {
-	uint64_t dead = w->dead_ns == r->dead ? 0 : w->dead_ns - r->dead - r->since_step;
-
-	return (int64_t)(w->now - r->arrived - dead);
+	return (int64_t)(w->now - r->arrived - (w->dead_ns - r->dead));
 }
 
 /* The oldest packet that waits has not waited longer than it may; no time counts in which no engine could act. */

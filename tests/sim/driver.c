@@ -651,8 +651,22 @@ static uint64_t step_of(const struct lane *l)
 	return ns;
 }
 
+/* For a packet that came meanwhile, the time without an engine begins with its arrival. */
+static void shorten_absence(struct world *w)
+{
+	for (unsigned i = 0; i < w->plan.classes; i++) {
+		for (uint64_t id = w->class[i].out + 1; id <= w->class[i].seq; id++) {
+			struct id_record *r = world_id(w, i, id);
+
+			if (r && r->arrived > w->last_step_ns)
+				r->dead += r->arrived - w->last_step_ns;
+		}
+	}
+}
+
 static void resume(struct world *w)
 {
+	shorten_absence(w);
 	w->dead_ns += w->now - w->last_step_ns;
 	w->last_step_ns = w->now;
 	lane_resume(&w->engine.lane, w->now);

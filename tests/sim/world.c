@@ -164,7 +164,6 @@ static void notice(struct world *w, unsigned class)
 					.arrived = w->now,
 					.dead = w->dead_ns,
 					.starved = w->starved_ns,
-					.since_step = w->now - w->last_step_ns,
 					.kind = p ? ID_HELD : ID_GAP};
 		gaps += !p;
 	}

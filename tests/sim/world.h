@@ -29,8 +29,7 @@ enum column { COLUMN_NONE, ACCEPTED, DROPPED, MODIFIED, REQUEUED, TRUSTED, POISO
 struct id_record {
 	uint64_t id, number; /* number of its packet */
 	uint64_t arrived;
-	uint64_t dead, starved; /* what world.dead_ns and .starved_ns were then, */
-	uint64_t since_step;    /* and how long ago the engine had been there */
+	uint64_t dead, starved; /* what world.dead_ns and .starved_ns were then */
 	enum { ID_GAP, ID_HELD, ID_OUT, ID_LOST } kind;
 	enum column column;
 	bool read;           /* its message has left the socket */
