@@ -102,8 +102,10 @@ struct lane_class {
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
 	uint64_t missing;     /* least number of unexplained ids over the last samples */
 	unsigned missing_for; /* so many samples */
-	uint64_t pool;        /* ids settled by policy of which some may have been gaps */
+	uint64_t pool;        /* ids settled by policy of which some may have been gaps, */
 	enum lane_reason pool_reason;
+	bool pool_shut;      /* for this reason, by this policy */
+	unsigned pool_looks; /* looks since then, at none of which all stood still */
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;

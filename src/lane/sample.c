@@ -14,6 +14,7 @@
 /* From so many held packets on, the kernel drops some without counting them at the socket. */
 #define TABLE_END 65536u
 #define STABLE    8u /* samples that must agree: the kernel's line is printed without its lock */
+#define PATIENCE  4u /* looks that something may move in before a guess is made */
 
 /* The kernel's flag, as the policy for `full` sets it. */
 static bool flag_open(const struct lane_class *c)
@@ -40,9 +41,33 @@ void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
 	}
 }
 
-void lane_book_policy(struct lane_class *c, enum lane_reason reason, uint64_t packets)
+void lane_book_policy(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t packets)
 {
-	*(lane_shuts(&c->config, reason) ? &c->books.shut[reason] : &c->books.spilled[reason]) += packets;
+	*(shut ? &c->books.shut[reason] : &c->books.spilled[reason]) += packets;
+}
+
+static bool pool_mixes(const struct lane_class *c, enum lane_reason reason, bool shut)
+{
+	return c->pool && (c->pool_reason != reason || c->pool_shut != shut);
+}
+
+/* False: better to look first, so that nobody has to guess what of the pool was what. */
+bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool shut)
+{
+	return !pool_mixes(c, reason, shut) || c->pool_looks >= PATIENCE;
+}
+
+/* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
+void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
+{
+	if (pool_mixes(c, reason, shut)) {
+		lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool);
+		c->pool = 0;
+	}
+	c->pool_looks = 0;
+	c->pool_reason = reason;
+	c->pool_shut = shut;
+	c->pool += ids;
 }
 
 /* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
@@ -111,7 +136,7 @@ static void find_gaps(struct lane_class *c)
 	uint64_t gaps = c->hiding > elsewhere ? least(c->hiding - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
-	lane_book_policy(c, c->pool_reason, c->pool - gaps);
+	lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool - gaps);
 	c->pool = 0;
 	if (c->hiding > elsewhere || c->config.length >= TABLE_END)
 		c->hiding = elsewhere;
@@ -155,8 +180,7 @@ static void settle_passing(struct lane_class *c)
 		return;
 	n -= lane_take_flushed(c, n);
 	c->overtaken += n;
-	c->pool += n;
-	c->pool_reason = c->reason;
+	lane_pool(c, c->reason, c->state == STATE_SHUT, n);
 	c->settled = c->ids;
 }
 
@@ -186,6 +210,8 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 		settle_passing(c);
 	if (now->coherent)
 		find_gaps(c);
+	else
+		c->pool_looks++;
 	explain_missing(c);
 	reconcile_gaps(c);
 }

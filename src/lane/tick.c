@@ -5,6 +5,8 @@
  */
 #include "lane/internal.h"
 
+#include <spillway/packet.h>
+
 #define MS 1000000ull
 
 /* The breaker: a class is opened when most of its packets were late in four windows on end. */
@@ -37,7 +39,7 @@ bool lane_turned(const struct lane_class *c)
 void lane_turn(struct lane_class *c, enum lane_reason reason)
 {
 	c->reason = reason;
-	c->turning = !passing(c);
+	c->turning = !passing(c) || lane_shuts(&c->config, reason) != (c->state == STATE_SHUT);
 }
 
 static void begin_window(struct lane_class *c, uint64_t now)
@@ -89,7 +91,7 @@ static void finish_turn(struct step *s, uint64_t now)
 
 	plan_probe(c, now);
 	emit(s, shut ? ORDER_SHUT : ORDER_OPEN);
-	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? 0 : 1);
+	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? SPW_DROP : SPW_ACCEPT);
 	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
 	c->turning = false;
 	if (!shut && !c->counted)
@@ -198,8 +200,10 @@ static void tick_passing(struct step *s, uint64_t now)
 		emit(s, ORDER_INSPECT);
 		enter(c, c->reason == REASON_LATE ? STATE_PROBING : STATE_INSPECTING, now);
 		c->owed = c->answered;
+	} else if (c->turning) {
+		finish_turn(s, now);
 	} else if (c->held) {
-		lane_emit_batch(s, (uint32_t)c->ids, lane_shuts(&c->config, c->reason) ? 0 : 1);
+		lane_emit_batch(s, (uint32_t)c->ids, c->state == STATE_SHUT ? SPW_DROP : SPW_ACCEPT);
 	}
 }
 

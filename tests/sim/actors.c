@@ -44,7 +44,7 @@ static void run_source(struct world *w, unsigned class)
 
 	TRACE(w, "source    class %u: %llu from id %llu on", class, (unsigned long long)n,
 	      (unsigned long long)w->class[class].seq + 1);
-	while (n--)
+	while (n-- && w->class[class].seq - w->class[class].out < IDS / 2)
 		arrive(w, class);
 	w->next[ACTOR_SOURCE + class] = w->now + world_about(w, p->gap_ns);
 	if (w->now < w->quiet_until)

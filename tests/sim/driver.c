@@ -87,6 +87,7 @@ static bool send_intent(struct world *w)
 static void commit_is(struct world *w, uint64_t commit)
 {
 	w->page.commit = commit;
+	w->last_step_ns = w->page.snapshot[commit & 1].now_ns;
 	check_commit(w, &w->page.snapshot[commit & 1]);
 }
 
@@ -265,6 +266,8 @@ static enum lane_result judge_once(struct world *w, const struct channel_answer 
 	check_call(w, &e->lane);
 	if (r < ANSWER_LATER && e->answers->lied && e->answers->lie_at == sequence)
 		world_fail(w, "a lie is believed: class %u, %u to %u", a->class, a->first, a->last);
+	TRACE(w, "answer    class %u, %u to %u, verdict %u, early %u: %s", a->class, a->first, a->last, a->verdict, a->early,
+	      lane_result_texts[r]);
 	if (r == ANSWER_TAKEN)
 		note_taken(w, a, settled);
 	else if (r > ANSWER_LATER && c && memcmp(&books, &c->books, sizeof(books)) != 0)
@@ -434,24 +437,30 @@ static void stop_here(struct world *w)
 static bool step(struct world *w)
 {
 	struct engine *e = &w->engine;
-	unsigned taken;
+	unsigned taken = 0;
 	bool more, ok = true;
 
 	w->steps++;
 	w->events++;
 	look_for_inspector(w);
-	taken = take_answers(w);
+	/* All that are there before time is judged: what is answered is not late. */
+	for (unsigned n = ANSWERS_A_STEP; n == ANSWERS_A_STEP && taken < CHANNEL_ANSWERS; taken += n) {
+		if (taken && !commit(w)) {
+			stop_here(w);
+			return false;
+		}
+		n = take_answers(w);
+	}
 	if (!taken || w->now - e->looked_ns >= LOOK_NS)
 		ok = look_all(w);
 	more = tick(w);
-	w->last_step_ns = w->now;
 	if (!ok || !commit(w)) {
 		stop_here(w);
 		return false;
 	}
 	discard(w);
 	publish(w);
-	return more || taken == ANSWERS_A_STEP;
+	return more || taken >= CHANNEL_ANSWERS;
 }
 
 /* Requests: serve.c. */

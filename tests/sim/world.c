@@ -104,8 +104,10 @@ static void settled(struct world *w, unsigned class, struct id_record *r, enum k
 		world_fail(w, "class %u: id %llu was answered, but met another verdict", class,
 			   (unsigned long long)r->id);
 	r->kind = ID_OUT;
-	if (c->round_at >= r->id)
+	if (c->round_at >= r->id) {
+		TRACE(w, "          class %u: id %llu was overtaken", class, (unsigned long long)r->id);
 		t->overtaken++;
+	}
 	t->column[r->column]++;
 	if (r->column == COLUMN_NONE)
 		check_policy(w, class, r);
@@ -122,8 +124,8 @@ static void batch_fate(struct world *w, const struct kernel_packet *packet, enum
 	struct id_record *r = oldest_held(w, w->call_class);
 
 	if (!r || r->number != packet->number)
-		world_fail(w, "class %u: packet %llu leaves before its turn", w->call_class,
-			   (unsigned long long)packet->number);
+		world_fail(w, "class %u: packet %llu leaves before its turn, the oldest id is %llu", w->call_class,
+			   (unsigned long long)packet->number, (unsigned long long)(r ? r->id : 0));
 	settled(w, w->call_class, r, fate);
 }
 
@@ -221,7 +223,7 @@ static void order_one(struct world *w, const struct kernel_request *request, con
 					 .mark = o->mark,
 					 .payload_len = o->payload_len,
 					 .payload_number = held ? held->number : 0};
-	unsigned target = o->verdict == SPW_QUEUE ? o->queue - QUEUE(0) : o->class;
+	unsigned target = o->class;
 
 	if (!r || r->kind == ID_GAP || (r->kind == ID_OUT && !w->engine.repeating))
 		world_fail(w, "class %u: a verdict for id %llu, which is not held", o->class, (unsigned long long)id);
@@ -232,6 +234,11 @@ static void order_one(struct world *w, const struct kernel_request *request, con
 			   (unsigned long long)id);
 	if (held)
 		settled(w, o->class, r, o->verdict == SPW_DROP ? FATE_VERDICT : FATE_DELIVERED);
+	/* Once more through the rules, it goes where its flow belongs. */
+	if (o->verdict == SPW_QUEUE)
+		target = o->queue - QUEUE(0);
+	else if (held)
+		target = held->flow - 1u;
 	call(w, CALL_ONE, o->class);
 	(void)kernel_verdict(w->kernel, request, o->id, &v);
 	notice(w, target);
@@ -272,7 +279,7 @@ void world_configure(struct world *w, unsigned class, const struct spw_queue_con
 
 	if (kernel_configure(w->kernel, &request, &c))
 		world_fail(w, "class %u: a refused config", class);
-	w->class[class].open = !config->length && (config->flags & SPW_FAIL_OPEN);
+	w->class[class].open = config->copy_mode == SPW_COPY_META && (config->flags & SPW_FAIL_OPEN);
 }
 
 /* The kernel throws away what it holds; `quiet`: nothing else will move until that is on the books. */
