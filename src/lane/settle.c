@@ -193,9 +193,10 @@ static void gaps_until(struct step *s, uint64_t upto, enum lane_reason reason)
 	uint64_t gaps = upto - s->c->settled;
 
 	(void)reason;
-	gaps -= lane_take_flushed(s->c, gaps);
-	if (gaps)
-		lane_book_gaps(s->c, upto, gaps);
+	/* The message of a packet that the kernel threw away is still read: only what is more than a gap is one. */
+	if (gaps > s->c->hiding)
+		gaps -= lane_take_flushed(s->c, gaps - s->c->hiding);
+	lane_book_gaps(s->c, upto, gaps);
 	left(s->c, upto, 0);
 }
 

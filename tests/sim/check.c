@@ -174,6 +174,14 @@ static void print_books(const struct world *w, unsigned class)
 	for (unsigned i = 0; i < REASONS; i++)
 		TRACE(w, "          %s: spilled %llu shut %llu", lane_reason_names[i],
 		      (unsigned long long)c->books.spilled[i], (unsigned long long)c->books.shut[i]);
+	TRACE(w, "          books: accepted %llu dropped %llu modified %llu requeued %llu trusted %llu lost %llu",
+	      (unsigned long long)c->books.accepted, (unsigned long long)c->books.dropped,
+	      (unsigned long long)c->books.modified, (unsigned long long)c->books.requeued,
+	      (unsigned long long)c->books.trusted, (unsigned long long)c->books.lost);
+	TRACE(w, "          truth: accepted %llu dropped %llu modified %llu requeued %llu trusted %llu lost %llu",
+	      (unsigned long long)t->column[ACCEPTED], (unsigned long long)t->column[DROPPED],
+	      (unsigned long long)t->column[MODIFIED], (unsigned long long)t->column[REQUEUED],
+	      (unsigned long long)t->column[TRUSTED], (unsigned long long)t->lost);
 	TRACE(w, "          truth: policy spilled %llu shut %llu, gaps spilled %llu shut %llu, queue drops %llu, round %llu",
 	      (unsigned long long)t->policy_spilled, (unsigned long long)t->policy_shut,
 	      (unsigned long long)t->gap_spilled, (unsigned long long)t->gap_shut, (unsigned long long)t->queue_dropped,

@@ -199,12 +199,18 @@ static bool look(struct world *w, unsigned i)
 {
 	struct lane_class *c = &w->engine.lane.class[i];
 	struct lane_sample now;
+	uint64_t lost;
 
 	if (w->engine.orders.count && !commit(w))
 		return false;
 	if (!look_at(w, i, &now, lane_unreconciled(c) != 0))
 		return false;
+	lost = c->books.lost;
 	lane_sample(c, &now, w->now);
+	if (c->books.lost != lost)
+		TRACE(w, "engine    class %u: lost %llu: ids %llu settled %llu held %llu hiding %llu", i,
+		      (unsigned long long)(c->books.lost - lost), (unsigned long long)c->ids,
+		      (unsigned long long)c->settled, (unsigned long long)c->held, (unsigned long long)c->hiding);
 	check_call(w, &w->engine.lane);
 	w->engine.changed = true;
 	return true;
@@ -339,35 +345,43 @@ static unsigned take_answers(struct world *w)
 
 /* Throwing messages away: step.c. */
 
+/* One message, thrown away. It need not be the one that was peeked at: somebody may have read in between. */
+static void discard_one(struct world *w, unsigned i)
+{
+	struct lane_class *c = &w->engine.lane.class[i];
+	struct kernel_message m;
+	uint64_t id;
+
+	moment(w, 200);
+	if (!world_receive(w, i, false, &m) || m.error)
+		return;
+	w->events++;
+	id = lane_widen(c->settled, m.id);
+	if (id > c->settled) {
+		TRACE(w, "engine    class %u: has thrown away id %llu, unsettled", i, (unsigned long long)id);
+		if (world_id(w, i, id))
+			world_id(w, i, id)->discarded = true;
+		w->engine.changed = true;
+	}
+	lane_discarded(c, w->engine.early[i], id, REASON_LATE);
+	check_call(w, &w->engine.lane);
+}
+
+/* Returns the first id that is still unread, settled or not; the one after the last assigned where there is none. */
 static uint64_t discard_stale(struct world *w, unsigned i)
 {
 	struct lane_class *c = &w->engine.lane.class[i];
 	uint64_t none = c->ids + 1;
 	struct kernel_message m;
 
-	for (int n = 0; n < DISCARDS_A_STEP; n++) {
-		uint64_t id;
+	for (int n = 0; world_receive(w, i, true, &m); n++) {
+		uint64_t id = lane_widen(c->settled, m.id);
 
-		if (!world_receive(w, i, true, &m))
-			return none;
-		id = lane_widen(c->settled, m.id);
-		if (!m.error && id > c->settled)
+		if (!m.error && (id > c->settled || n >= DISCARDS_A_STEP))
 			return id;
-		moment(w, 200);
-		if (!world_receive(w, i, false, &m) || m.error)
-			continue;
-		w->events++;
-		id = lane_widen(c->settled, m.id);
-		if (id > c->settled) {
-			TRACE(w, "engine    class %u: has thrown away id %llu, unsettled", i, (unsigned long long)id);
-			if (world_id(w, i, id))
-				world_id(w, i, id)->discarded = true;
-			w->engine.changed = true;
-		}
-		lane_discarded(c, w->engine.early[i], id, REASON_LATE);
-		check_call(w, &w->engine.lane);
+		discard_one(w, i);
 	}
-	return c->settled;
+	return none;
 }
 
 /* Only behind a commit that succeeded: what is not yet valid must not cost a message. */
@@ -489,11 +503,8 @@ static void serve_gone(struct world *w, enum lane_reason reason)
 		return;
 	}
 	e->inspector = 0;
-	for (unsigned i = 0; i < e->lane.classes; i++) {
+	for (unsigned i = 0; i < e->lane.classes; i++)
 		unread[i] = discard_stale(w, i);
-		if (unread[i] <= e->lane.class[i].settled)
-			unread[i] = e->lane.class[i].settled + 1;
-	}
 	lane_inspector_gone(&e->lane, unread, reason, w->now);
 	check_call(w, &e->lane);
 	check_gone(w, &e->lane);

@@ -296,7 +296,8 @@ void world_flush(struct world *w, uint16_t device, bool quiet)
 	}
 	for (unsigned i = 0; i < w->plan.classes; i++) {
 		struct class_world *c = &w->class[i];
-		bool exact = quiet && !w->plan.class[i].config.deadline_ns;
+		uint64_t before = c->truth.lost;
+		bool exact = quiet && !device && !w->plan.class[i].config.deadline_ns;
 
 		for (uint64_t id = c->out + 1; id <= c->seq; id++) {
 			struct id_record *r = world_id(w, i, id);
@@ -307,6 +308,7 @@ void world_flush(struct world *w, uint16_t device, bool quiet)
 			c->truth.lost++;
 			c->truth.blur += !exact;
 		}
+		TRACE(w, "          class %u: %llu are lost", i, (unsigned long long)(c->truth.lost - before));
 	}
 	call(w, CALL_NONE, 0);
 }
