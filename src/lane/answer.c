@@ -138,8 +138,10 @@ static enum lane_result take(struct step *s, const struct channel_answer *a, uin
 		return ANSWER_NOT_ASSIGNED;
 	if (first > last || !first)
 		return ANSWER_COUNT;
-	/* What an inspector left in hand goes first. */
-	if (s->c->due > s->c->settled)
+	/* What an inspector left in hand goes first, at once: other classes' answers stand behind this one. */
+	if (s->c->due > s->c->settled &&
+	    (!lane_settle(s, least(s->c->due, s->c->settled + LANE_PIECE), s->c->due_reason) ||
+	     s->c->due > s->c->settled))
 		return ANSWER_LATER;
 	r = a->early ? check_early(s, last, sequence) : check_in_order(s, a, first, last);
 	if (r == ANSWER_LATE) {

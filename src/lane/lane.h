@@ -80,6 +80,7 @@ struct lane_class {
 	enum lane_state state;
 	enum lane_reason reason; /* of open, shut, probing; or of the turn under way */
 	bool turning;            /* what is held is being settled; then the class is opened (or shut) */
+	bool looked;             /* since the state began */
 	uint64_t since_ns;
 	uint64_t changes;   /* of state so far */
 	uint64_t overtaken; /* packets that may have been overtaken at openings: the bound, summed up */
@@ -97,6 +98,7 @@ struct lane_class {
 	uint64_t gaps_shut;   /* of these, the ones booked as shut */
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
+	bool unsure;          /* the kernel's flag may have been the other one since the last look */
 	uint64_t queue_dropped, user_dropped, socket_drops;
 	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
@@ -217,7 +219,7 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
  */
 bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out);
 
-/* Nobody was there between the last tick and now: that time is nobody's delay. */
+/* Nobody was there between the last tick and now: that time is nobody's delay. The kernel has each class's config. */
 void lane_resume(struct lane *l, uint64_t now_ns);
 
 /* Inspector `number` is ready and gets the packets from now on. */

@@ -124,7 +124,7 @@ static void explain_missing(struct lane_class *c)
 /* With the flag off the kernel counts each gap by itself; else only the socket does, its own replies among them. */
 static uint64_t new_gaps(const struct lane_class *c, const struct lane_sample *now)
 {
-	bool exact = !flag_open(c) && c->ids != c->switched_at;
+	bool exact = !flag_open(c) && !c->unsure;
 
 	return exact ? now->user_dropped - c->last.user_dropped : now->socket_drops - c->last.socket_drops;
 }
@@ -202,6 +202,8 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	c->user_dropped += now->user_dropped - c->last.user_dropped;
 	c->socket_drops += now->socket_drops - c->last.socket_drops;
 	c->hiding += new_gaps(c, now);
+	c->unsure = false;
+	c->looked = true;
 	c->ids = ids;
 	c->held = now->held;
 	c->last = *now;
@@ -225,6 +227,7 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 	if (flag_open(c) != was) {
 		c->switched_at = c->ids;
 		c->switched_from = was;
+		c->unsure = true;
 	}
 	/* A shorter queue may be full already. */
 	if (flag_open(c) && !c->counted && !passing(c) && c->held >= c->config.length)

@@ -51,6 +51,7 @@ static void begin_window(struct lane_class *c, uint64_t now)
 static void enter(struct lane_class *c, enum lane_state state, uint64_t now)
 {
 	c->state = state;
+	c->looked = false;
 	c->since_ns = now;
 	c->changes++;
 	c->rounds++;
@@ -179,7 +180,8 @@ static bool owes(const struct step *s)
 
 static bool may_inspect(const struct step *s, uint64_t now)
 {
-	if (!s->l->inspector || s->l->leaving)
+	/* What was let go behind the opening is to be known first. */
+	if (!s->l->inspector || s->l->leaving || !s->c->looked)
 		return false;
 	switch (s->c->reason) {
 	case REASON_LATE:
@@ -292,6 +294,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 			c->marks[m].ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
+		c->unsure = true;
 	}
 	if (l->wait_ns) {
 		l->wait_ns += away;

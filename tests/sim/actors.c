@@ -47,8 +47,6 @@ static void run_source(struct world *w, unsigned class)
 	while (n-- && w->class[class].seq - w->class[class].out < IDS / 2)
 		arrive(w, class);
 	w->next[ACTOR_SOURCE + class] = w->now + world_about(w, p->gap_ns);
-	if (w->now < w->quiet_until)
-		w->next[ACTOR_SOURCE + class] = w->quiet_until;
 }
 
 /* The keeper. */
@@ -142,15 +140,8 @@ static void change_something(struct world *w)
 
 static void flush_something(struct world *w)
 {
-	bool quiet = world_chance(w, MILLION / 2) && w->engine.alive && w->engine.word;
-	struct inspector *in = current(w);
-
-	if (quiet && in)
-		w->next[ACTOR_INSPECTOR + in->number % 2] = w->now + 200 * MS;
-	if (quiet)
-		w->quiet_until = w->now + 150 * MS;
-	TRACE(w, "chaos     flushes%s", quiet ? " and all is quiet" : "");
-	world_flush(w, world_chance(w, MILLION / 2) ? 1 : 0, quiet);
+	TRACE(w, "chaos     flushes");
+	world_flush(w, world_chance(w, MILLION / 2) ? 1 : 0);
 }
 
 static void run_chaos(struct world *w)

@@ -441,6 +441,21 @@ static bool tick(struct world *w)
 	return more;
 }
 
+/* All that are there before time is judged: what is answered is not late. False: a commit has failed. */
+static bool take_all_answers(struct world *w, unsigned *taken)
+{
+	while (*taken < CHANNEL_ANSWERS) {
+		unsigned n = take_answers(w);
+
+		*taken += n;
+		if (!has_answers(w) || (!n && !w->engine.orders.count))
+			break;
+		if (!commit(w))
+			return false;
+	}
+	return true;
+}
+
 static void stop_here(struct world *w)
 {
 	TRACE(w, "engine    gives up");
@@ -457,13 +472,9 @@ static bool step(struct world *w)
 	w->steps++;
 	w->events++;
 	look_for_inspector(w);
-	/* All that are there before time is judged: what is answered is not late. */
-	for (unsigned n = ANSWERS_A_STEP; n == ANSWERS_A_STEP && taken < CHANNEL_ANSWERS; taken += n) {
-		if (taken && !commit(w)) {
-			stop_here(w);
-			return false;
-		}
-		n = take_answers(w);
+	if (!take_all_answers(w, &taken)) {
+		stop_here(w);
+		return false;
 	}
 	if (!taken || w->now - e->looked_ns >= LOOK_NS)
 		ok = look_all(w);
@@ -692,6 +703,22 @@ static void resume(struct world *w)
 	lane_resume(&w->engine.lane, w->now);
 }
 
+/* The engine before may have died in the middle of a change: the lane knows nothing of it, and the keeper asks again.
+ */
+static void undo_change(struct world *w, unsigned i)
+{
+	const struct lane_class *c = &w->engine.lane.class[i];
+	struct spw_queue_config *page = &w->page.config[i];
+	uint32_t open = lane_shuts(&c->config, REASON_FULL) ? 0 : SPW_FAIL_OPEN;
+
+	if (page->length == c->config.length && (page->flags & SPW_FAIL_OPEN) == open)
+		return;
+	page->length = c->config.length;
+	page->flags = (page->flags & ~SPW_FAIL_OPEN) | open;
+	if (!passing(c))
+		world_configure(w, i, page);
+}
+
 static void attach(struct world *w)
 {
 	struct engine *e = &w->engine;
@@ -703,6 +730,8 @@ static void attach(struct world *w)
 		stop_here(w);
 		return;
 	}
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		undo_change(w, i);
 	resume(w);
 	e->step_ns = step_of(&e->lane);
 	e->attached = true;

@@ -282,8 +282,8 @@ void world_configure(struct world *w, unsigned class, const struct spw_queue_con
 	w->class[class].open = config->copy_mode == SPW_COPY_META && (config->flags & SPW_FAIL_OPEN);
 }
 
-/* The kernel throws away what it holds; `quiet`: nothing else will move until that is on the books. */
-void world_flush(struct world *w, uint16_t device, bool quiet)
+/* The kernel throws away what it holds, or what came by one device. */
+void world_flush(struct world *w, uint16_t device)
 {
 	call(w, CALL_FLUSH, 0);
 	if (device) {
@@ -297,7 +297,6 @@ void world_flush(struct world *w, uint16_t device, bool quiet)
 	for (unsigned i = 0; i < w->plan.classes; i++) {
 		struct class_world *c = &w->class[i];
 		uint64_t before = c->truth.lost;
-		bool exact = quiet && !device && !w->plan.class[i].config.deadline_ns;
 
 		for (uint64_t id = c->out + 1; id <= c->seq; id++) {
 			struct id_record *r = world_id(w, i, id);
@@ -306,7 +305,7 @@ void world_flush(struct world *w, uint16_t device, bool quiet)
 				continue;
 			r->kind = ID_LOST;
 			c->truth.lost++;
-			c->truth.blur += !exact;
+			c->truth.blur++;
 		}
 		TRACE(w, "          class %u: %llu are lost", i, (unsigned long long)(c->truth.lost - before));
 	}

@@ -199,7 +199,6 @@ struct world {
 	uint64_t last_step_ns;        /* the engine was last there */
 	uint64_t dead_ns, starved_ns; /* time without an engine; with one that got no processor */
 	uint64_t next[ACTORS];
-	uint64_t quiet_until; /* after a flush that is to be accounted for exactly */
 	bool stopped;
 
 	/* What the model is being told to do: where fates belong. */
@@ -218,7 +217,7 @@ bool world_chance(struct world *w, unsigned millionths);
 struct id_record *world_id(struct world *w, unsigned class, uint64_t id);
 void world_send(struct world *w, unsigned class, const struct kernel_packet *packet);
 void world_order(struct world *w, const struct lane_order *order);
-void world_flush(struct world *w, uint16_t device, bool quiet);
+void world_flush(struct world *w, uint16_t device);
 void world_configure(struct world *w, unsigned class, const struct spw_queue_config *config);
 bool world_receive(struct world *w, unsigned class, bool peek, struct kernel_message *message);
 #define TRACE(w, ...)                                                                                                  \
