@@ -98,9 +98,10 @@ struct lane_class {
 	uint64_t gaps_shut;   /* of these, the ones booked as shut */
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
-	bool unsure;          /* the kernel's flag may have been the other one since the last look */
 	uint64_t queue_dropped, user_dropped, socket_drops;
 	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
+	uint64_t counted_gaps; /* the same, as the kernel counts each of them where its flag is off */
+	bool flag_was_on;      /* some of the time since the last look at which nothing moved */
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
 	uint64_t missing;     /* least number of unexplained ids over the last samples */
 	unsigned missing_for; /* so many samples */

@@ -33,6 +33,7 @@ void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
 
 	c->gaps += gaps;
 	c->hiding -= least(c->hiding, gaps);
+	c->counted_gaps -= least(c->counted_gaps, gaps);
 	if (open) {
 		c->books.spilled[REASON_FULL] += gaps;
 	} else {
@@ -121,25 +122,33 @@ static void explain_missing(struct lane_class *c)
 	}
 }
 
-/* With the flag off the kernel counts each gap by itself; else only the socket does, its own replies among them. */
-static uint64_t new_gaps(const struct lane_class *c, const struct lane_sample *now)
+/*
+ * With the flag off the kernel counts each gap by itself; but its line may show an id before the count. The socket's
+ * count is complete and too high: replies are in it.
+ */
+static void count_gaps(struct lane_class *c, const struct lane_sample *now)
 {
-	bool exact = !flag_open(c) && !c->unsure;
+	uint32_t drops = now->socket_drops - c->last.socket_drops, shut = now->user_dropped - c->last.user_dropped;
 
-	return exact ? now->user_dropped - c->last.user_dropped : now->socket_drops - c->last.socket_drops;
+	c->user_dropped += shut;
+	c->socket_drops += drops;
+	c->hiding += drops;
+	c->counted_gaps += shut;
+	c->flag_was_on |= flag_open(c);
 }
 
 /* Nothing moved: what is missing now is all that still hides, and of the ids settled by policy the rest were gaps. */
 static void find_gaps(struct lane_class *c)
 {
-	uint64_t elsewhere = missing(c);
-	uint64_t gaps = c->hiding > elsewhere ? least(c->hiding - elsewhere, c->pool) : 0;
+	uint64_t all = c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps), elsewhere = missing(c);
+	uint64_t gaps = all > elsewhere ? least(all - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
 	lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool - gaps);
 	c->pool = 0;
-	if (c->hiding > elsewhere || c->config.length >= TABLE_END)
-		c->hiding = elsewhere;
+	c->hiding = all > elsewhere || c->config.length >= TABLE_END ? elsewhere : all;
+	c->counted_gaps = c->hiding;
+	c->flag_was_on = false;
 }
 
 /* Could the kernel's flag have acted on queue length, which leaves no trace? Between two looks, no more was ever held
@@ -199,10 +208,7 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	watch_length(c, ids, now);
 	mark_arrivals(c, ids, now_ns);
 	book_queue_drops(c, now->queue_dropped);
-	c->user_dropped += now->user_dropped - c->last.user_dropped;
-	c->socket_drops += now->socket_drops - c->last.socket_drops;
-	c->hiding += new_gaps(c, now);
-	c->unsure = false;
+	count_gaps(c, now);
 	c->looked = true;
 	c->ids = ids;
 	c->held = now->held;
@@ -227,7 +233,7 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 	if (flag_open(c) != was) {
 		c->switched_at = c->ids;
 		c->switched_from = was;
-		c->unsure = true;
+		c->flag_was_on = true;
 	}
 	/* A shorter queue may be full already. */
 	if (flag_open(c) && !c->counted && !passing(c) && c->held >= c->config.length)

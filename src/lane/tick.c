@@ -127,7 +127,7 @@ static bool settle_late(struct step *s)
 {
 	struct lane_class *c = s->c;
 	bool due = c->due > c->settled;
-	uint64_t upto = due ? c->due : c->late_upto;
+	uint64_t upto = due ? least(c->due, c->ids) : c->late_upto;
 
 	if (upto <= c->settled)
 		return false;
@@ -294,7 +294,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 			c->marks[m].ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
-		c->unsure = true;
+		c->flag_was_on = true; /* perhaps: a change may have been under way */
 	}
 	if (l->wait_ns) {
 		l->wait_ns += away;

@@ -31,7 +31,7 @@ static void moment(struct world *w, uint64_t ns)
 	w->starved_ns += starved;
 	w->now += world_about(w, ns) + starved;
 	actors_others(w);
-	if (world_chance(w, w->plan.odds.engine_dies)) {
+	if (!w->immortal && world_chance(w, w->plan.odds.engine_dies)) {
 		TRACE(w, "engine    is killed");
 		longjmp(w->death, 1);
 	}
@@ -301,6 +301,11 @@ static void lied(struct world *w, const struct channel_answer *a, enum lane_resu
 		TRACE(w, "          ids %llu settled %llu answered %llu due %llu gaps %llu hiding %llu flushed %llu", (unsigned long long)c->ids,
 		      (unsigned long long)c->settled, (unsigned long long)c->answered, (unsigned long long)c->due,
 		      (unsigned long long)c->gaps, (unsigned long long)c->hiding, (unsigned long long)c->flushed);
+	if (c && w->tracing)
+		for (uint64_t id = c->settled + 1; id < c->settled + 10000 && (uint32_t)id != a->first; id++) {
+			struct id_record *x = world_id(w, a->class, id);
+			if (x && x->kind != ID_GAP) TRACE(w, "ID %llu kind %d read %d col %d disc %d answered %u early %u %llu", (unsigned long long)id, x->kind, x->read, x->column, x->discarded, x->answered, w->engine.early[a->class][id%CHANNEL_WINDOW].inspector, (unsigned long long)w->engine.early[a->class][id%CHANNEL_WINDOW].id);
+		}
 	if (!w->engine.answers->lies)
 		world_fail(w, "class %u: an honest answer (%u to %u, verdict %u, early %u) is called: %s", a->class,
 			   a->first, a->last, a->verdict, a->early, lane_result_texts[r]);
@@ -345,26 +350,42 @@ static unsigned take_answers(struct world *w)
 
 /* Throwing messages away: step.c. */
 
+static void stop_here(struct world *w)
+{
+	TRACE(w, "engine    gives up");
+	w->engine.failed = true;
+}
+
+/*
+ * A message thrown away that was not settled: nobody will inspect its packet, and nobody would know if the engine died
+ * before that is committed. The one hole: between two instructions here it may; not so in the simulation.
+ */
+static void note_discarded(struct world *w, unsigned i, uint64_t id)
+{
+	TRACE(w, "engine    class %u: has thrown away id %llu, unsettled", i, (unsigned long long)id);
+	if (world_id(w, i, id))
+		world_id(w, i, id)->discarded = true;
+	lane_discarded(&w->engine.lane.class[i], w->engine.early[i], id, REASON_LATE);
+	check_call(w, &w->engine.lane);
+	w->engine.changed = true;
+	w->immortal = true;
+	if (!commit(w))
+		stop_here(w);
+	w->immortal = false;
+}
+
 /* One message, thrown away. It need not be the one that was peeked at: somebody may have read in between. */
 static void discard_one(struct world *w, unsigned i)
 {
 	struct lane_class *c = &w->engine.lane.class[i];
 	struct kernel_message m;
-	uint64_t id;
 
 	moment(w, 200);
 	if (!world_receive(w, i, false, &m) || m.error)
 		return;
 	w->events++;
-	id = lane_widen(c->settled, m.id);
-	if (id > c->settled) {
-		TRACE(w, "engine    class %u: has thrown away id %llu, unsettled", i, (unsigned long long)id);
-		if (world_id(w, i, id))
-			world_id(w, i, id)->discarded = true;
-		w->engine.changed = true;
-	}
-	lane_discarded(c, w->engine.early[i], id, REASON_LATE);
-	check_call(w, &w->engine.lane);
+	if (lane_widen(c->settled, m.id) > c->settled)
+		note_discarded(w, i, lane_widen(c->settled, m.id));
 }
 
 /* Returns the first id that is still unread, settled or not; the one after the last assigned where there is none. */
@@ -454,12 +475,6 @@ static bool take_all_answers(struct world *w, unsigned *taken)
 			return false;
 	}
 	return true;
-}
-
-static void stop_here(struct world *w)
-{
-	TRACE(w, "engine    gives up");
-	w->engine.failed = true;
 }
 
 /* Behind a commit that failed, nothing of the lane as it is here may be seen or acted on. */
@@ -779,12 +794,10 @@ static void die(struct world *w)
 
 void driver_run(struct world *w)
 {
-	w->engine_runs = true;
 	if (setjmp(w->death))
 		die(w);
 	else
 		live(w);
-	w->engine_runs = false;
 }
 
 void driver_poke(struct world *w, uint64_t latency_ns)

@@ -193,7 +193,7 @@ struct world {
 	struct state state;
 	struct engine engine;
 	jmp_buf death;
-	bool engine_runs;
+	bool immortal; /* the engine, for the moment */
 	uint64_t engine_start_ns;
 	uint64_t steps;
 	uint64_t last_step_ns;        /* the engine was last there */
