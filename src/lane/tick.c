@@ -5,6 +5,8 @@
  */
 #include "lane/internal.h"
 
+#include <spillway/packet.h>
+
 #define MS 1000000ull
 
 /* The breaker: a class is opened when most of its packets were late in four windows on end. */
@@ -39,7 +41,7 @@ bool lane_turned(const struct lane_class *c)
 void lane_turn(struct lane_class *c, enum lane_reason reason)
 {
 	c->reason = reason;
-	c->turning = !passing(c);
+	c->turning = !passing(c) || lane_shuts(&c->config, reason) != (c->state == STATE_SHUT);
 }
 
 static void begin_window(struct lane_class *c, uint64_t now)
@@ -51,6 +53,7 @@ static void begin_window(struct lane_class *c, uint64_t now)
 static void enter(struct lane_class *c, enum lane_state state, uint64_t now)
 {
 	c->state = state;
+	c->looked = false;
 	c->since_ns = now;
 	c->changes++;
 	c->rounds++;
@@ -91,10 +94,9 @@ static void finish_turn(struct step *s, uint64_t now)
 
 	plan_probe(c, now);
 	emit(s, shut ? ORDER_SHUT : ORDER_OPEN);
-	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? 0 : 1);
+	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? SPW_DROP : SPW_ACCEPT);
 	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
 	c->turning = false;
-	c->answered = c->settled;
 	if (!shut && !c->counted)
 		c->books.uncounted = true;
 	c->passed_reason = c->reason;
@@ -163,7 +165,7 @@ static bool settle_late(struct step *s)
 {
 	struct lane_class *c = s->c;
 	bool due = c->due > c->settled;
-	uint64_t upto = due ? c->due : c->late_upto;
+	uint64_t upto = due ? least(c->due, c->ids) : c->late_upto;
 
 	if (upto <= c->settled)
 		return false;
@@ -216,7 +218,8 @@ static bool owes(const struct step *s)
 
 static bool may_inspect(const struct step *s, uint64_t now)
 {
-	if (!s->l->inspector || s->l->leaving)
+	/* What was let go behind the opening is to be known first. */
+	if (!s->l->inspector || s->l->leaving || !s->c->looked)
 		return false;
 	switch (s->c->reason) {
 	case REASON_LATE:
@@ -237,8 +240,10 @@ static void tick_passing(struct step *s, uint64_t now)
 		emit(s, ORDER_INSPECT);
 		enter(c, c->reason == REASON_LATE ? STATE_PROBING : STATE_INSPECTING, now);
 		c->owed = c->answered;
+	} else if (c->turning) {
+		finish_turn(s, now);
 	} else if (c->held) {
-		lane_emit_batch(s, (uint32_t)c->ids, lane_shuts(&c->config, c->reason) ? 0 : 1);
+		lane_emit_batch(s, (uint32_t)c->ids, c->state == STATE_SHUT ? SPW_DROP : SPW_ACCEPT);
 	}
 }
 
@@ -329,6 +334,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		c->late_last_ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
+		c->flag_was_on = true; /* perhaps: a change may have been under way */
 	}
 	if (l->wait_ns) {
 		l->wait_ns += away;
@@ -363,6 +369,7 @@ void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reaso
 			c->due_reason = reason;
 		}
 	}
+	l->gone = l->inspector;
 	l->inspector = 0;
 	l->consumed = 0;
 	l->busy = l->stalled = l->leaving = false;
