@@ -119,6 +119,7 @@ struct lane_class {
 
 	uint64_t window_ns; /* the breaker's window: begun then, */
 	uint64_t window_late, window_good;
+	uint64_t good_before; /* in the window before */
 	unsigned bad_windows;
 	uint64_t probe_ns; /* the next probe; while probing: when this one began */
 	uint64_t pause_ns; /* before the next probe */
@@ -222,6 +223,9 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
  * more is to be done at once: carry the orders out and call again.
  */
 bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out);
+
+/* How long may pass between two looks at the kernel: a small part of the shortest deadline. */
+uint64_t lane_step_ns(const struct lane *l);
 
 /* Nobody was there between the last tick and now: that time is nobody's delay. The kernel has each class's config. */
 void lane_resume(struct lane *l, uint64_t now_ns);

@@ -162,7 +162,8 @@ static void watch_length(struct lane_class *c, uint64_t ids, const struct lane_s
 	if (flag_open(c) && may_be_full)
 		c->books.uncounted = true;
 	/* Without F_GSO the kernel counts one drop for all of an aggregate's segments that are left. */
-	if (!c->config.gso && (now->queue_dropped != c->last.queue_dropped || now->user_dropped != c->last.user_dropped))
+	if (!c->config.gso &&
+	    (now->queue_dropped != c->last.queue_dropped || now->user_dropped != c->last.user_dropped))
 		c->books.uncounted = true;
 }
 

@@ -21,8 +21,12 @@
 #define TWENTIETH    20u
 /* Inspecting for so long makes past failures forgotten. */
 #define GOOD_NS      (5000 * MS)
-/* Deadlines without lateness until it is no habit any more. */
+/* Deadlines without lateness until it is no habit any more; of so many, one is a trial. */
 #define HABIT        16u
+#define TRIAL        9u
+/* Between two looks, at most and at least. */
+#define STEP_MAX_NS  (5 * MS)
+#define STEP_MIN_NS  (MS / 4)
 /* Without an inspector for so long, a class is opened. */
 #define DOWN_NS      (100 * MS)
 /* Above any id that is assigned while the opening is carried out. */
@@ -47,6 +51,7 @@ void lane_turn(struct lane_class *c, enum lane_reason reason)
 static void begin_window(struct lane_class *c, uint64_t now)
 {
 	c->window_ns = now;
+	c->good_before = c->window_good;
 	c->window_late = c->window_good = 0;
 }
 
@@ -59,6 +64,7 @@ static void enter(struct lane_class *c, enum lane_state state, uint64_t now)
 	c->rounds++;
 	c->bad_windows = 0;
 	c->mark_count = 0;
+	c->late_first_ns = 0;
 	begin_window(c, now);
 }
 
@@ -127,37 +133,66 @@ static bool oldest_is(const struct lane_class *c, uint64_t now, uint64_t age)
 	return c->mark_count && c->marks[c->mark_first].ns + age <= now;
 }
 
-/* Lateness without a long pause since late_first_ns. True where it has become a habit. */
-static bool late_by_habit(struct lane_class *c, uint64_t now)
+/* Lateness has gone on for more than two deadlines, without a long pause. */
+static bool late_by_habit(const struct lane_class *c, uint64_t now)
 {
 	uint64_t deadline = c->config.deadline_ns;
 
-	if (!c->late_first_ns || now - c->late_last_ns > HABIT * deadline)
+	return c->late_first_ns && now - c->late_last_ns <= HABIT * deadline && now - c->late_first_ns > 2 * deadline;
+}
+
+/* By habit, and nothing was in time of late: waiting is in vain. Every ninth deadline that is tried anew. */
+static bool hopeless(const struct lane_class *c, uint64_t now)
+{
+	return late_by_habit(c, now) && !c->window_good && !c->good_before &&
+	       (now - c->late_first_ns) / c->config.deadline_ns % TRIAL;
+}
+
+static void note_lateness(struct lane_class *c, uint64_t now)
+{
+	if (!c->late_first_ns || now - c->late_last_ns > HABIT * c->config.deadline_ns)
 		c->late_first_ns = now;
 	c->late_last_ns = now;
-	return now - c->late_first_ns > 2 * deadline;
 }
 
 /*
  * Time for marks to come due. An inspector that is a little too slow for long would get only packets that are about to
  * be late, and finish each of them in vain: so, when lateness has become a habit, what waits is cut down to half a
- * deadline, and it has time for those behind. Where the socket is nearly full, the oldest go, else newer ones would
- * find no room.
+ * deadline, and it has time for those behind. Where it finishes none in time, packets wait only an eighth. Where the
+ * socket is nearly full, the oldest go, else newer ones would find no room.
  */
 static void find_late(struct lane_class *c, uint64_t now)
 {
-	uint64_t deadline = c->config.deadline_ns;
+	uint64_t deadline = c->config.deadline_ns, limit;
 
 	while (c->mark_count && c->marks[c->mark_first].id <= c->settled)
 		take_mark(c);
-	if (oldest_is(c, now, deadline)) {
-		uint64_t age = late_by_habit(c, now) ? deadline / 2 : deadline;
-
-		while (oldest_is(c, now, age))
+	if (!c->mark_count)
+		return;
+	limit = hopeless(c, now) ? deadline / 8 : deadline;
+	if (oldest_is(c, now, limit)) {
+		note_lateness(c, now);
+		if (limit == deadline && late_by_habit(c, now))
+			limit = deadline / 2;
+		while (oldest_is(c, now, limit))
 			take_mark(c);
-	} else if (c->pressed && c->mark_count) {
+	} else if (c->pressed) {
 		take_mark(c);
 	}
+}
+
+uint64_t lane_step_ns(const struct lane *l)
+{
+	uint64_t least_ns = STEP_MAX_NS;
+
+	for (unsigned i = 0; i < l->classes; i++) {
+		const struct lane_class *c = &l->class[i];
+		uint64_t part = c->config.deadline_ns / (late_by_habit(c, l->now_ns) ? 24 : 8);
+
+		if (part)
+			least_ns = least(least_ns, part);
+	}
+	return most(least_ns, STEP_MIN_NS);
 }
 
 /* One piece of what is due or late. True where more is left. */
