@@ -223,7 +223,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .control_listener = listener,
 			     .control = {.process.pidfd = -1, .socket = -1},
 			     .old_control = {.process.pidfd = -1, .socket = -1},
-			     .upgrade.old_exe = -1};
+			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
 	status = keeper_open_program(k);
 	if (!status)
 		status = make_board(k);
@@ -355,7 +355,8 @@ int keeper_tend(struct keeper *k)
 	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
 }
 
-static void log_books(const struct keeper_lane *l)
+/* `before`: the stop itself opens the classes for a moment, which is no unknown of the run. */
+static void log_books(const struct keeper_lane *l, const struct lane *before)
 {
 	struct lane lane;
 
@@ -375,7 +376,7 @@ static void log_books(const struct keeper_lane *l)
 		    l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
 		    (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
 		    (unsigned long long)lane_unreconciled(c),
-		    c->books.uncounted ? "; more may have passed uncounted" : "");
+		    before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
 
@@ -395,14 +396,16 @@ static int settle_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason
 
 static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
+	struct lane before;
 	int error;
 
 	if (l->engine_socket >= 0) {
+		engine_snapshot(l->page, &before);
 		error = settle_lane(k, l, reason);
 		if (error)
 			fprintf(stderr, "spillway: queue %u: settling what is held: %s; the kernel drops it\n",
 				l->number, strerror(-error));
-		log_books(l);
+		log_books(l, &before);
 	}
 	keeper_kill_and_wait(&l->seat.process);
 	keeper_kill_and_wait(&l->next.process);

@@ -47,7 +47,8 @@ struct handover {
 	uint32_t layout, lanes;
 	uint32_t number; /* of the request that began it */
 	uint32_t back;   /* 1: the new program has failed, this is the old one again */
-	int32_t exe;     /* of the program that ran before */
+	int32_t exe;     /* of the program that ran before, */
+	int32_t plugin;  /* and its plug-in or inspector's program */
 	int32_t board, control_socket, control_listener;
 	struct handover_process control;
 	char why[KEEPER_TEXT]; /* it failed */
@@ -153,6 +154,7 @@ static int become(struct keeper *k, int exe, bool back, const char *why)
 			       .number = k->upgrade.number,
 			       .back = back,
 			       .exe = keep(k->exe),
+			       .plugin = keep(back ? k->upgrade.old_plugin : k->plugin),
 			       .board = keep(k->board_fd),
 			       .control_socket = keep(k->control.socket),
 			       .control_listener = keep(k->control_listener),
@@ -250,7 +252,12 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 	snprintf(k->upgrade.why, sizeof(k->upgrade.why), "%s", h->why);
 	k->board = map(k->board_fd, sizeof(*k->board));
 	k->board_read_fd = keeper_reopen_read_only(k->board_fd);
+	k->upgrade.old_plugin = -1;
 	status = keeper_open_program(k);
+	if (h->back && h->plugin >= 0)
+		k->plugin = ours(h->plugin);
+	else
+		k->upgrade.old_plugin = ours(h->plugin);
 	for (; k->lanes < h->lanes && !error; k->lanes++)
 		error = read_lane(&k->lane[k->lanes], &h->lane[k->lanes]);
 	munmap(h, sizeof(*h));
@@ -382,7 +389,8 @@ static void finish(struct keeper *k)
 	(void)send(k->control.socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 	fprintf(stderr, "spillway: upgrade: %s\n", k->upgrade.back ? "back at the old program" : "done");
 	close(k->upgrade.old_exe);
-	k->upgrade.old_exe = -1;
+	close(k->upgrade.old_plugin);
+	k->upgrade.old_exe = k->upgrade.old_plugin = -1;
 	k->upgrade.phase = UPGRADE_NONE;
 	keeper_replace_control(k);
 }
