@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 VERSION = 2
 RING, ANSWER, ANSWERS_BYTES = 8192, 48, 4591616
@@ -159,6 +160,17 @@ def take_batch(lane, index):
     lane.publish()
 
 
+def hear(lane):
+    """The bell is that of all inspectors of the lane: only the active one silences it."""
+    if not lane.active():
+        time.sleep(0.001)
+        return
+    try:
+        os.read(lane.wake, 8)
+    except BlockingIOError:
+        pass
+
+
 def main():
     lane = Lane(os.environ.get("SPILLWAY_INSPECTOR") or sys.exit("inspector.py: start it by spillway run --inspect exec:"))
     lane.ready()
@@ -171,11 +183,11 @@ def main():
         poll = select.poll()
         for descriptor in [lane.lease, lane.wake] + (lane.sockets if active else []):
             poll.register(descriptor, select.POLLIN)
-        found = {descriptor for descriptor, _ in poll.poll()}
+        found = {descriptor for descriptor, _ in poll.poll(None if active else 100)}
         if lane.lease in found:
             return  # keeper and engine are gone
         if lane.wake in found:
-            os.read(lane.wake, 8)
+            hear(lane)
         ready = [i for i, s in enumerate(lane.sockets) if s.fileno() in found]
         if ready and lane.active():
             take_batch(lane, max(ready, key=lane.priority))

@@ -185,8 +185,8 @@ void spw_lane_flush(struct spw_lane *lane);
 
 /*
  * For a loop of one's own: fills in what to poll now (at most SPW_LANE_POLL_MAX; what may be received changes with what
- * is in hand, so ask before each poll). When one of them is ready, call spw_lane_next(). Returns how many. The
- * descriptors stay the lane's.
+ * is in hand, so ask before each poll). When one of them is ready, and every 100 ms until the first packet has come,
+ * call spw_lane_next(). Returns how many. The descriptors stay the lane's.
  */
 #define SPW_LANE_POLL_MAX 10
 struct pollfd;

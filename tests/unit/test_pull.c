@@ -400,6 +400,27 @@ static void it_is_told_to_leave(void **unused)
 	assert_int_equal(spw_lane_poll(lane, fds), 2);
 }
 
+static void only_the_active_one_silences_the_bell(void **unused)
+{
+	const uint64_t one = 1;
+	uint64_t rings = 0;
+
+	(void)unused;
+	fake.state->active = FAKE_NUMBER + 1;
+	fake_send(0, 53);
+	assert_int_equal(write(fake.wake, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(spw_lane_next(lane, event, 1, 5), 0);
+	fake.state->active = FAKE_NUMBER;
+	assert_int_equal(spw_lane_next(lane, event, 1, 5), 1);
+	say_code(0, SPW_ACCEPT);
+	assert_int_equal(spw_lane_next(lane, event, 1, 0), 0);
+	assert_int_equal(read(fake.wake, &rings, sizeof(rings)), -1);
+	assert_int_equal(write(fake.wake, &one, sizeof(one)), sizeof(one));
+	fake.state->active = 0;
+	assert_int_equal(spw_lane_next(lane, event, 1, 0), -ESHUTDOWN);
+	assert_int_equal(read(fake.wake, &rings, sizeof(rings)), sizeof(rings));
+}
+
 static void a_ring_that_is_full_waits_for_the_engine(void **unused)
 {
 	unsigned said = 0;
@@ -531,6 +552,7 @@ int main(void)
 	    CASE(a_trusted_packet_waits_for_its_turn),
 	    CASE(fragments_are_not_trusted),
 	    CASE(it_is_told_to_leave),
+	    CASE(only_the_active_one_silences_the_bell),
 	    CASE(a_ring_that_is_full_waits_for_the_engine),
 	    CASE(any_course_of_events),
 	};
