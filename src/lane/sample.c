@@ -155,7 +155,7 @@ static void find_gaps(struct lane_class *c)
  * than this. */
 static void watch_length(struct lane_class *c, uint64_t ids, const struct lane_sample *now)
 {
-	bool may_be_full = c->held + (ids - c->ids) >= c->config.length;
+	bool may_be_full = c->last.held + (ids - c->ids) >= c->config.length;
 
 	if (c->counted || passing(c))
 		return;
