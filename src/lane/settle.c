@@ -167,7 +167,8 @@ void lane_release_early(struct step *s)
 {
 	const struct lane_early *e;
 
-	while (lane_room(s->out) && (e = lane_early_at(s, s->c->settled + 1)))
+	/* A message that was thrown away may be newer than the last look. */
+	while (s->c->settled < s->c->ids && lane_room(s->out) && (e = lane_early_at(s, s->c->settled + 1)))
 		settle_early(s, e);
 }
 
