@@ -150,7 +150,6 @@ struct lane {
 	uint64_t now_ns;  /* of the last tick */
 
 	uint32_t inspector; /* the active one's number; 0: none */
-	uint32_t gone;      /* number of the last one that was active and is gone: it never is again */
 	uint64_t consumed;  /* answers of it taken */
 	uint64_t answered;  /* packets that it has answered */
 	uint64_t down_ns;   /* no inspector since then; 0: there is one */

@@ -404,7 +404,6 @@ void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reaso
 			c->due_reason = reason;
 		}
 	}
-	l->gone = l->inspector;
 	l->inspector = 0;
 	l->consumed = 0;
 	l->busy = l->stalled = l->leaving = false;
