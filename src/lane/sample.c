@@ -235,8 +235,8 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 	if (flag_open(c) != was) {
 		c->switched_at = c->ids;
 		c->switched_from = was;
-		c->flag_was_on = true;
 	}
+	c->flag_was_on = true;
 	/* A shorter queue may be full already. */
 	if (flag_open(c) && !c->counted && !passing(c) && c->held >= c->config.length)
 		c->books.uncounted = true;

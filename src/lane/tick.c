@@ -369,7 +369,6 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		c->late_last_ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
-		c->flag_was_on = true; /* perhaps: a change may have been under way */
 	}
 	if (l->wait_ns) {
 		l->wait_ns += away;
