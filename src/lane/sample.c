@@ -58,19 +58,6 @@ bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool s
 	return !pool_mixes(c, reason, shut) || c->pool_looks >= PATIENCE;
 }
 
-/* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
-void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
-{
-	if (pool_mixes(c, reason, shut)) {
-		lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool);
-		c->pool = 0;
-	}
-	c->pool_looks = 0;
-	c->pool_reason = reason;
-	c->pool_shut = shut;
-	c->pool += ids;
-}
-
 /* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
  */
 uint64_t lane_take_flushed(struct lane_class *c, uint64_t ids)
@@ -137,15 +124,40 @@ static void count_gaps(struct lane_class *c, const struct lane_sample *now)
 	c->flag_was_on |= flag_open(c);
 }
 
-/* Nothing moved: what is missing now is all that still hides, and of the ids settled by policy the rest were gaps. */
-static void find_gaps(struct lane_class *c)
+static uint64_t known_gaps(const struct lane_class *c)
 {
-	uint64_t all = c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps), elsewhere = missing(c);
+	return c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps);
+}
+
+/* What hid and is not missing now was in the pool. Exact where nothing moved at the last look. */
+static void empty_pool(struct lane_class *c)
+{
+	uint64_t elsewhere = missing(c), all = known_gaps(c);
 	uint64_t gaps = all > elsewhere ? least(all - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
 	lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool - gaps);
 	c->pool = 0;
+}
+
+/* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
+void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
+{
+	if (pool_mixes(c, reason, shut))
+		empty_pool(c);
+	c->pool_looks = 0;
+	c->pool_reason = reason;
+	c->pool_shut = shut;
+	c->pool += ids;
+}
+
+/* Nothing moved: what is missing now is all that still hides. */
+static void find_gaps(struct lane_class *c)
+{
+	uint64_t all, elsewhere = missing(c);
+
+	empty_pool(c);
+	all = known_gaps(c);
 	c->hiding = all > elsewhere || c->config.length >= TABLE_END ? elsewhere : all;
 	c->counted_gaps = c->hiding;
 	c->flag_was_on = false;
