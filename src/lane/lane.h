@@ -108,8 +108,8 @@ struct lane_class {
 	unsigned missing_for; /* so many samples */
 	uint64_t pool;        /* ids settled by policy of which some may have been gaps, */
 	enum lane_reason pool_reason;
-	bool pool_shut;      /* for this reason, by this policy */
-	unsigned pool_looks; /* looks since then, at none of which all stood still */
+	bool pool_shut;   /* for this reason, by this policy */
+	bool pool_looked; /* since then, though something moved */
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;

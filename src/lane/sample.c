@@ -14,7 +14,6 @@
 /* From so many held packets on, the kernel drops some without counting them at the socket. */
 #define TABLE_END 65536u
 #define STABLE    8u /* samples that must agree: the kernel's line is printed without its lock */
-#define PATIENCE  4u /* looks that something may move in before a guess is made */
 
 /* The kernel's flag, as the policy for `full` sets it. */
 static bool flag_open(const struct lane_class *c)
@@ -52,10 +51,10 @@ static bool pool_mixes(const struct lane_class *c, enum lane_reason reason, bool
 	return c->pool && (c->pool_reason != reason || c->pool_shut != shut);
 }
 
-/* False: better to look first, so that nobody has to guess what of the pool was what. */
+/* False: a look comes first, so that nobody has to guess what of the pool was what. */
 bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool shut)
 {
-	return !pool_mixes(c, reason, shut) || c->pool_looks >= PATIENCE;
+	return c->pool_looked || !pool_mixes(c, reason, shut);
 }
 
 /* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
@@ -145,7 +144,7 @@ void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_
 {
 	if (pool_mixes(c, reason, shut))
 		empty_pool(c);
-	c->pool_looks = 0;
+	c->pool_looked = false;
 	c->pool_reason = reason;
 	c->pool_shut = shut;
 	c->pool += ids;
@@ -233,7 +232,7 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	if (now->coherent)
 		find_gaps(c);
 	else
-		c->pool_looks++;
+		c->pool_looked = true;
 	explain_missing(c);
 	reconcile_gaps(c);
 }

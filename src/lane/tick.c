@@ -364,7 +364,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		struct lane_class *c = &l->class[i];
 
 		for (unsigned m = 0; m < LANE_MARKS; m++)
-			c->marks[m].ns += away;
+			c->marks[m].ns = least(c->marks[m].ns + away, now_ns);
 		c->late_first_ns += c->late_first_ns ? away : 0;
 		c->late_last_ns += away;
 		c->window_ns += away;

@@ -228,7 +228,7 @@ static void order_one(struct world *w, const struct kernel_request *request, con
 					 .payload_number = held ? held->number : 0};
 	unsigned target = o->class;
 
-	if (!r || r->kind == ID_GAP || (r->kind == ID_OUT && !w->engine.repeating))
+	if (r && (r->kind == ID_GAP || (r->kind == ID_OUT && !w->engine.repeating)))
 		world_fail(w, "class %u: a verdict for id %llu, which is not held", o->class, (unsigned long long)id);
 	if (held && r != oldest_held(w, o->class))
 		world_fail(w, "class %u: id %llu is answered before its turn", o->class, (unsigned long long)id);
