@@ -479,19 +479,28 @@ static bool tick(struct world *w)
 	return more;
 }
 
-/* All that are there before time is judged: what is answered is not late. False: a commit has failed. */
+/*
+ * All that are there before time is judged: what is answered is not late. Looks go on meanwhile, so that arrivals get
+ * their time. False: a commit has failed, or nothing can be seen any more.
+ */
 static bool take_all_answers(struct world *w, unsigned *taken)
 {
-	while (*taken < CHANNEL_ANSWERS) {
+	uint64_t begun = w->now;
+	bool ok = true;
+
+	while (ok && *taken < CHANNEL_ANSWERS) {
 		unsigned n = take_answers(w);
 
 		*taken += n;
 		if (!has_answers(w) || (!n && !w->engine.orders.count))
 			break;
-		if (!commit(w))
-			return false;
+		ok = commit(w);
+		if (ok && w->now - w->engine.looked_ns >= LOOK_NS)
+			ok = look_all(w);
 	}
-	return true;
+	/* So long was spent on packets that were not late. */
+	w->starved_ns += w->now - begun;
+	return ok;
 }
 
 /* Behind a commit that failed, nothing of the lane as it is here may be seen or acted on. */

@@ -44,7 +44,7 @@ static void plan_class(struct world *w, unsigned i)
 	}
 	p->buffer = 4u << 20;
 	if (coin(w, 35))
-		p->buffer = 3000 + (uint32_t)world_below(w, 100000);
+		p->buffer = 20000 + (uint32_t)world_below(w, 200000);
 	if (coin(w, 25))
 		p->first = UINT32_MAX - (uint32_t)world_below(w, 3000);
 	p->gap_ns = PICK(w, gaps);
