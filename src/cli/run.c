@@ -7,6 +7,7 @@
 #include "control/server.h"
 #include "keeper/keeper.h"
 #include "keeper/switch.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -313,10 +314,9 @@ static void apply_switch(struct run *r)
 			if (now.class[c].config.fail_open == r->sw.value)
 				continue;
 			if (keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
-				fprintf(stderr, "spillway: queue %u: switching: %s\n", queue, r->keeper.error);
+				log_line("queue %u: switching: %s", queue, r->keeper.error);
 			else
-				fprintf(stderr, "spillway: queue %u: fail-open %s (%s)\n", queue,
-					r->sw.value ? "on" : "off", r->sw.path);
+				log_line("queue %u: fail-open %s (%s)", queue, r->sw.value ? "on" : "off", r->sw.path);
 		}
 	}
 }
@@ -343,11 +343,9 @@ static int open_control(const char *path, int *fd)
 	if (*fd >= 0)
 		return 0;
 	if (*fd == -EADDRINUSE)
-		fprintf(stderr,
-			"spillway: %s: another program has it; end that one, or choose a socket with --control\n",
-			path);
+		log_line("%s: another program has it; end that one, or choose a socket with --control", path);
 	else
-		fprintf(stderr, "spillway: %s: %s; choose another place with --control\n", path, strerror(-*fd));
+		log_line("%s: %s; choose another place with --control", path, strerror(-*fd));
 	if (*fd == -EADDRINUSE)
 		return EXIT_TAKEN;
 	return *fd == -EACCES || *fd == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
@@ -396,11 +394,10 @@ static void say_lane(const struct keeper_lane *l, const char *inspect)
 		const struct lane_config *c = &now.class[i].config;
 
 		say_deadline(c->deadline_ns, deadline, sizeof(deadline));
-		fprintf(stderr,
-			"spillway: queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
-			"inspector %s\n",
-			l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
-			(long long)l->buffer[i] / 1024, inspect);
+		log_line("queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
+			 "inspector %s",
+			 l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
+			 (long long)l->buffer[i] / 1024, inspect);
 	}
 }
 
@@ -408,7 +405,7 @@ static void say_running(const struct run *r)
 {
 	for (unsigned i = 0; i < r->keeper.lanes; i++)
 		say_lane(&r->keeper.lane[i], r->keeper.config.inspect);
-	fprintf(stderr, "spillway: control socket %s\n", r->keeper.config.control);
+	log_line("control socket %s", r->keeper.config.control);
 }
 
 static unsigned collect(const struct run *r, struct pollfd *p)
@@ -430,7 +427,7 @@ static bool told_to_stop(const struct run *r)
 
 	if (read(r->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
-	fprintf(stderr, "spillway: %s: stopping\n", strsignal((int)info.ssi_signo));
+	log_line("%s: stopping", strsignal((int)info.ssi_signo));
 	return true;
 }
 
@@ -443,7 +440,7 @@ static int loop(struct run *r)
 		int wait = keeper_tend(&r->keeper), settle = r->sw.inotify >= 0 ? switch_timeout(&r->sw) : -1;
 
 		if (r->keeper.ends) {
-			fprintf(stderr, "spillway: %s\n", r->keeper.error);
+			log_line("%s", r->keeper.error);
 			return EXIT_FAILED;
 		}
 		(void)poll(p, collect(r, p), settle >= 0 && settle < wait ? settle : wait);
@@ -469,7 +466,7 @@ int run_verb(int argc, char **argv)
 	}
 	unsetenv(KEEPER_RESUME);
 	o.keeper.argv = argv - 1; /* the verb has one word before it */
-	setvbuf(stderr, NULL, _IOLBF, 0);
+	log_open();
 	raise_descriptor_limit();
 	status = open_switch(&r, &o);
 	if (!status)
@@ -481,7 +478,7 @@ int run_verb(int argc, char **argv)
 	status = resume >= 0 ? keeper_resume(&r.keeper, &o.keeper, resume)
 			     : keeper_start(&r.keeper, &o.keeper, listener);
 	if (status) {
-		fprintf(stderr, "spillway: %s\n", r.keeper.error);
+		log_line("%s", r.keeper.error);
 	} else {
 		say_running(&r);
 		status = loop(&r);

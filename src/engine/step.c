@@ -6,6 +6,7 @@
 #include "engine/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -226,8 +227,7 @@ static void look_for_inspector(struct engine *e)
 
 static void fail(struct engine *e, int error)
 {
-	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
-		strerror(-error));
+	log_line("engine: queue %u: %s; another engine is started", e->page->queue[0], strerror(-error));
 	e->failed = true;
 }
 

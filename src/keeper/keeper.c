@@ -6,6 +6,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -293,7 +294,7 @@ static void tend_control(struct keeper *k)
 	struct ask a;
 
 	if (keeper_ended(&k->control)) {
-		fprintf(stderr, "spillway: the control process has ended; another is started\n");
+		log_line("the control process has ended; another is started");
 		if (keeper_start_control(k))
 			keeper_kill(&k->control);
 	}
@@ -323,13 +324,12 @@ static void log_books(const struct keeper_lane *l)
 			spilled += c->books.spilled[i];
 			shut += c->books.shut[i];
 		}
-		fprintf(stderr,
-			"spillway: queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
-			"unreconciled%s\n",
-			l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
-			(unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
-			(unsigned long long)lane_unreconciled(c),
-			c->books.uncounted ? "; more may have passed uncounted" : "");
+		log_line("queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
+			 "unreconciled%s",
+			 l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
+			 (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
+			 (unsigned long long)lane_unreconciled(c),
+			 c->books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
 
@@ -354,8 +354,8 @@ static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason 
 	if (l->engine_socket >= 0) {
 		error = settle_lane(k, l, reason);
 		if (error)
-			fprintf(stderr, "spillway: queue %u: settling what is held: %s; the kernel drops it\n",
-				l->number, strerror(-error));
+			log_line("queue %u: settling what is held: %s; the kernel drops it", l->number,
+				 strerror(-error));
 		log_books(l);
 	}
 	keeper_kill_and_wait(&l->seat.process);

@@ -5,11 +5,11 @@
 #include "keeper/spawn.h"
 
 #include "keeper/isolation.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -39,7 +39,8 @@ static void child_signals(const struct spawn *s)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, s->role == SPAWN_ENGINE ? SIG_IGN : SIG_DFL);
-	signal(SIGPIPE, SIG_DFL);
+	/* Who reads our log may be gone; an inspector's program expects what programs expect. */
+	signal(SIGPIPE, s->role == SPAWN_INSPECTOR ? SIG_DFL : SIG_IGN);
 }
 
 static const char *const role_names[] = {
@@ -70,8 +71,7 @@ static void run_child(const struct spawn *s)
 			execve(s->path, s->argv, environ);
 		error = -errno;
 	}
-	fprintf(stderr, "spillway: starting the %s: %s: %s; it ends\n",
-		role_names[s->role], what, strerror(-error));
+	log_line("starting the %s: %s: %s; it ends", role_names[s->role], what, strerror(-error));
 	_exit(126);
 }
 

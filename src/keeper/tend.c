@@ -5,6 +5,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -52,8 +53,7 @@ static void start_engine(struct keeper *k, struct keeper_lane *l)
 		error = keeper_tell_inspector(l);
 	if (!error)
 		return;
-	fprintf(stderr, "spillway: queue %u: starting an engine: %s; it is tried again\n", l->number,
-		strerror(-error));
+	log_line("queue %u: starting an engine: %s; it is tried again", l->number, strerror(-error));
 	keeper_kill(&l->engine);
 }
 
@@ -65,8 +65,8 @@ static void bury_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 	l->engine_deaths = soon ? l->engine_deaths + 1 : 0;
 	l->engine_at_ns = now + (l->engine_deaths < LOOP_DEATHS ? 0 : pause_after(l->engine_deaths - LOOP_DEATHS));
 	board_of(k, l)->engine.restarts++;
-	fprintf(stderr, "spillway: queue %u: the engine %s; another takes over what is held\n", l->number,
-		keeper_how_ended(&l->engine, how, sizeof(how)));
+	log_line("queue %u: the engine %s; another takes over what is held", l->number,
+		 keeper_how_ended(&l->engine, how, sizeof(how)));
 }
 
 static void watch_engine(struct keeper_lane *l, uint64_t now)
@@ -78,7 +78,7 @@ static void watch_engine(struct keeper_lane *l, uint64_t now)
 			l->engine_watch.since_ns = 0;
 		return;
 	}
-	fprintf(stderr, "spillway: queue %u: the engine hangs; it is ended\n", l->number);
+	log_line("queue %u: the engine hangs; it is ended", l->number);
 	l->engine_watch.since_ns = 0;
 	keeper_kill(&l->engine);
 }
@@ -148,10 +148,9 @@ static void note_poison(struct keeper_lane *l, uint64_t now)
 	s->until_ns = now + POISON_NS;
 	if (++s->deaths != POISON_FROM)
 		return;
-	fprintf(stderr,
-		"spillway: queue %u: a flow was in hand at %u deaths: it is poison, and goes uninspected (%s) for %llu "
-		"s\n",
-		l->number, POISON_FROM, policy_word(l, REASON_POISON), POISON_NS / SECOND);
+	log_line("queue %u: a flow was in hand at %u deaths: it is poison, and goes uninspected (%s) for %llu "
+		 "s",
+		 l->number, POISON_FROM, policy_word(l, REASON_POISON), POISON_NS / SECOND);
 	set_poison(l, s, flow);
 }
 
@@ -177,10 +176,9 @@ static void plan_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 	l->inspector_deaths = lane.answered >= WORTHY ? 0 : l->inspector_deaths + 1;
 	l->inspector_at_ns = l->inspector_deaths ? now + pause_after(l->inspector_deaths - 1) : now;
 	if (l->inspector_deaths == LOOP_DEATHS)
-		fprintf(stderr,
-			"spillway: queue %u: inspectors die one after the other; the next are started after pauses of "
-			"up to %llu s, packets are %s; mend the inspector\n",
-			l->number, PAUSE_MAX / SECOND, policy_word(l, REASON_DOWN));
+		log_line("queue %u: inspectors die one after the other; the next are started after pauses of "
+			 "up to %llu s, packets are %s; mend the inspector",
+			 l->number, PAUSE_MAX / SECOND, policy_word(l, REASON_DOWN));
 	board_of(k, l)->inspector_state = l->inspector_deaths >= LOOP_DEATHS ? INSPECTOR_LOOPING : INSPECTOR_DOWN;
 }
 
@@ -213,8 +211,8 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 			    l->number, how, policy_word(l, REASON_DOWN));
 		return;
 	}
-	fprintf(stderr, "spillway: queue %u: the inspector %s; what it had in hand is %s, another is started\n",
-		l->number, how, policy_word(l, hung ? REASON_HUNG : REASON_DOWN));
+	log_line("queue %u: the inspector %s; what it had in hand is %s, another is started", l->number, how,
+		 policy_word(l, hung ? REASON_HUNG : REASON_DOWN));
 	if (hung || lied || own_fault(p))
 		note_poison(l, now);
 	plan_inspector(k, l, now);
@@ -253,13 +251,13 @@ static void start_inspector(struct keeper *k, struct keeper_lane *l, uint64_t no
 	keeper_clear_seat(&l->seat);
 	l->inspector_at_ns = now + PAUSE_MAX;
 	(void)keeper_ask_value(l, ENGINE_DOWN_LONG, 1);
-	fprintf(stderr, "spillway: queue %u: starting an inspector: %s; tried again in %llu s\n", l->number,
-		strerror(-error), PAUSE_MAX / SECOND);
+	log_line("queue %u: starting an inspector: %s; tried again in %llu s", l->number, strerror(-error),
+		 PAUSE_MAX / SECOND);
 }
 
 static void end_inspector(struct keeper_lane *l, const char *why, enum lane_reason reason)
 {
-	fprintf(stderr, "spillway: queue %u: the inspector %s; it is ended and replaced\n", l->number, why);
+	log_line("queue %u: the inspector %s; it is ended and replaced", l->number, why);
 	l->gone_reason = reason;
 	keeper_kill(&l->seat.process);
 }
@@ -339,20 +337,19 @@ static void say_state(struct keeper_lane *l, unsigned i, const struct lane_class
 		return;
 	l->told_state[i] = now;
 	if (now == STATE_INSPECTING)
-		fprintf(stderr, "spillway: queue %u: inspecting again\n", l->page->queue[i]);
+		log_line("queue %u: inspecting again", l->page->queue[i]);
 	else
-		fprintf(stderr, "spillway: queue %u: %s: %s; packets are %s uninspected\n", l->page->queue[i],
-			lane_state_names[now], lane_reason_names[c->reason], now == STATE_OPEN ? "accepted" : "dropped");
+		log_line("queue %u: %s: %s; packets are %s uninspected", l->page->queue[i], lane_state_names[now],
+			 lane_reason_names[c->reason], now == STATE_OPEN ? "accepted" : "dropped");
 }
 
 static void say_lost(struct keeper_lane *l, unsigned i, const struct lane_class *c)
 {
 	if (c->books.lost == l->told_lost[i])
 		return;
-	fprintf(stderr,
-		"spillway: queue %u: %llu packets lost: the kernel threw away what was held; was a base chain deleted, a "
-		"device taken down, or firewall rules loaded anew?\n",
-		l->page->queue[i], (unsigned long long)(c->books.lost - l->told_lost[i]));
+	log_line("queue %u: %llu packets lost: the kernel threw away what was held; was a base chain deleted, a "
+		 "device taken down, or firewall rules loaded anew?",
+		 l->page->queue[i], (unsigned long long)(c->books.lost - l->told_lost[i]));
 	l->told_lost[i] = c->books.lost;
 }
 
