@@ -18,6 +18,9 @@ enum request_kind {
 	REQUEST_ASK     /* something for the keeper */
 };
 
+/* Once, before anything else here: replies are whole, or say that memory is short. */
+void request_init(void);
+
 /*
  * Reads a request of `len` bytes, which may be anything. REQUEST_WRONG: `sentence` says why. REQUEST_ASK: *ask holds
  * it, but for its number.

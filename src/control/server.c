@@ -217,6 +217,7 @@ int control_main(void)
 	static struct server s; /* big, and once a process */
 	int error = attach(&s);
 
+	request_init();
 	if (!error)
 		error = loop(&s);
 	leave(&s);
