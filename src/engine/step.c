@@ -24,6 +24,7 @@
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
+#define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
 static bool passing(const struct lane_class *c)
 {
@@ -297,6 +298,15 @@ static bool stopped(const struct engine *e)
 	return true;
 }
 
+/* Nothing more will come; what is not understood now is looked at once more. */
+static bool explained(const struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (lane_unreconciled(&e->lane.class[i]))
+			return false;
+	return true;
+}
+
 int engine_stop(struct engine *e, enum lane_reason reason)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
@@ -311,7 +321,7 @@ int engine_stop(struct engine *e, enum lane_reason reason)
 		bool more = engine_step(e);
 
 		(void)engine_look_all(e);
-		if (!more && stopped(e))
+		if (!more && stopped(e) && (explained(e) || i >= EXPLAIN_ROUNDS))
 			break;
 		if (!more)
 			nanosleep(&pause, NULL);
