@@ -9,9 +9,13 @@
 #include <grp.h>
 #include <linux/securebits.h>
 #include <pwd.h>
-#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#define NOBODY 65534
 
 static int no_new_privileges(void)
 {
@@ -36,19 +40,40 @@ int isolate_engine(void)
 	return no_new_privileges();
 }
 
-/* True where this user namespace maps more than one uid: else nobody has another one to go to. */
+/*
+ * User `spillway`, else `nobody`, else nobody's usual number. From the file alone: what else getpwnam() would ask may
+ * be in the network, and ends the process where memory is short.
+ */
+static void find_user(uid_t *uid, gid_t *gid)
+{
+	FILE *f = fopen("/etc/passwd", "re");
+	const struct passwd *pw;
+	bool ours = false;
+
+	*uid = *gid = NOBODY;
+	while (f && !ours && (pw = fgetpwent(f))) {
+		ours = !strcmp(pw->pw_name, "spillway");
+		if (ours || !strcmp(pw->pw_name, "nobody")) {
+			*uid = pw->pw_uid;
+			*gid = pw->pw_gid;
+		}
+	}
+	if (f)
+		(void)fclose(f);
+}
+
+/* In a user namespace that maps one uid alone, nobody has another one to go to. */
 static int change_user(void)
 {
-	const struct passwd *pw = getpwnam("spillway");
+	uid_t uid;
+	gid_t gid;
 
-	if (!pw)
-		pw = getpwnam("nobody");
-	if (!pw || geteuid() != 0)
+	if (geteuid() != 0)
 		return 0;
+	find_user(&uid, &gid);
 	if (setgroups(0, NULL) && errno != EPERM) /* EPERM: a user namespace with setgroups denied */
 		return -errno;
-	if ((setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid)) &&
-	    errno != EINVAL) /* EINVAL: not mapped here */
+	if ((setresgid(gid, gid, gid) || setresuid(uid, uid, uid)) && errno != EINVAL) /* EINVAL: not mapped here */
 		return -errno;
 	return 0;
 }
