@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -60,11 +61,13 @@ static void run_child(const struct spawn *s)
 		what = "dropping privileges";
 		error = isolate(s->role);
 	}
+	if (!error && s->env && putenv((char *)s->env)) {
+		what = "environment";
+		error = -ENOMEM;
+	}
 	if (!error) {
 		what = s->path;
 		child_signals(s);
-		if (s->env)
-			putenv((char *)s->env);
 		syscall(SYS_execveat, s->exe, "", s->argv, environ, AT_EMPTY_PATH);
 		/* A script's interpreter can't open what closes on exec. */
 		if (errno == ENOENT)
@@ -78,11 +81,18 @@ static void run_child(const struct spawn *s)
 pid_t spawn_process(const struct spawn *s, int *pidfd)
 {
 	pid_t pid = fork();
+	int error;
 
 	if (pid < 0)
 		return -errno;
 	if (!pid)
 		run_child(s);
 	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	return *pidfd < 0 ? -errno : pid;
+	if (*pidfd >= 0)
+		return pid;
+	/* Nobody would see after it. */
+	error = -errno;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return error;
 }
