@@ -125,12 +125,16 @@ int keeper_start_control(struct keeper *k)
 	place(&p, k->board_read_fd, CONTROL_FD_BOARD);
 	for (unsigned i = 0; i < k->lanes; i++) {
 		pages[i] = keeper_reopen_read_only(k->lane[i].page_fd);
+		if (pages[i] < 0)
+			error = -errno;
 		place(&p, pages[i], CONTROL_FD_PAGE + (int)i);
 	}
 	s.fd_count = p.count;
-	error = start(&k->control, &s);
+	if (!error)
+		error = start(&k->control, &s);
 	for (unsigned i = 0; i < k->lanes; i++)
-		close(pages[i]);
+		if (pages[i] >= 0)
+			close(pages[i]);
 	close(pair[1]);
 	if (k->control_socket >= 0)
 		close(k->control_socket);

@@ -41,6 +41,9 @@ enum keeper_stuck { STUCK_NOT_YET, STUCK_NO_CPU, STUCK_YES };
 enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_ns, uint64_t limit_ns);
 
 /* tend.c */
+
+/* Nanoseconds until the next of them is started, after so many that died soon. */
+uint64_t keeper_pause(uint32_t deaths);
 void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
 
 /* upgrade.c */

@@ -20,6 +20,7 @@
 
 #define BUFFER_BYTES (32u << 20)
 #define BUFFER_MAX   (128u << 20)
+#define CONTROL_SOON 1000000000ull /* a control process that dies sooner is not replaced at once */
 #define LINE_RATE    1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
@@ -289,15 +290,22 @@ static void answer(struct keeper *k, const struct ask *a)
 	(void)send(k->control_socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void tend_control(struct keeper *k)
+static void plan_control(struct keeper *k, uint64_t now, bool soon)
+{
+	k->control_deaths = soon ? k->control_deaths + 1 : 0;
+	k->control_at_ns = k->control_deaths ? now + keeper_pause(k->control_deaths - 1) : now;
+}
+
+static void tend_control(struct keeper *k, uint64_t now)
 {
 	struct ask a;
 
 	if (keeper_ended(&k->control)) {
 		log_line("the control process has ended; another is started");
-		if (keeper_start_control(k))
-			keeper_kill(&k->control);
+		plan_control(k, now, now - k->control.started_ns < CONTROL_SOON);
 	}
+	if (k->control.pid <= 0 && now >= k->control_at_ns && keeper_start_control(k))
+		plan_control(k, now, true);
 	while (recv(k->control_socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a))
 		answer(k, &a);
 }
@@ -307,7 +315,7 @@ int keeper_tend(struct keeper *k)
 	for (unsigned i = 0; i < k->lanes; i++)
 		keeper_tend_lane(k, &k->lane[i], clock_ns());
 	keeper_tend_upgrade(k);
-	tend_control(k);
+	tend_control(k, clock_ns());
 	return 20;
 }
 
@@ -373,6 +381,12 @@ void keeper_stop(struct keeper *k, enum lane_reason reason)
 	keeper_kill_and_wait(&k->control);
 }
 
+/* A dead process's socket is at its end, which poll() would tell again and again. */
+static int socket_of(const struct keeper_process *p, int fd)
+{
+	return p->pid > 0 ? fd : -1;
+}
+
 unsigned keeper_descriptors(const struct keeper *k, int *fds)
 {
 	unsigned n = 0;
@@ -381,9 +395,9 @@ unsigned keeper_descriptors(const struct keeper *k, int *fds)
 		fds[n++] = k->lane[i].engine.pidfd;
 		fds[n++] = k->lane[i].seat.process.pidfd;
 		fds[n++] = k->lane[i].next.process.pidfd;
-		fds[n++] = k->lane[i].engine_socket;
+		fds[n++] = socket_of(&k->lane[i].engine, k->lane[i].engine_socket);
 	}
 	fds[n++] = k->control.pidfd;
-	fds[n++] = k->control_socket;
+	fds[n++] = socket_of(&k->control, k->control_socket);
 	return n;
 }

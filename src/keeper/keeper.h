@@ -116,6 +116,8 @@ struct keeper {
 	int board_fd, board_read_fd;
 	struct board *board;
 	struct keeper_process control;
+	uint32_t control_deaths; /* in a row, soon after the start */
+	uint64_t control_at_ns;  /* not before then is the next one started */
 	int control_socket, control_listener;
 	bool ends; /* the run can't go on: k->error */
 	char error[KEEPER_TEXT]; /* "what: why; what to do" of the last failure */

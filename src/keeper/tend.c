@@ -23,7 +23,7 @@
 #define POISON_NS   (300 * SECOND)
 #define POISON_FROM 2u /* deaths */
 
-static uint64_t pause_after(uint32_t deaths)
+uint64_t keeper_pause(uint32_t deaths)
 {
 	uint64_t pause = PAUSE_NS << (deaths < 8 ? deaths : 8);
 
@@ -45,7 +45,14 @@ static const char *policy_word(const struct keeper_lane *l, enum lane_reason rea
 
 /* Engines */
 
-static void start_engine(struct keeper *k, struct keeper_lane *l)
+/* At once, for packets wait; but not for ever, where one after the other can't. */
+static void plan_engine(struct keeper_lane *l, uint64_t now, bool soon)
+{
+	l->engine_deaths = soon ? l->engine_deaths + 1 : 0;
+	l->engine_at_ns = now + (l->engine_deaths < LOOP_DEATHS ? 0 : keeper_pause(l->engine_deaths - LOOP_DEATHS));
+}
+
+static void start_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 {
 	int error = keeper_start_engine(k, l);
 
@@ -55,15 +62,14 @@ static void start_engine(struct keeper *k, struct keeper_lane *l)
 		return;
 	log_line("queue %u: starting an engine: %s; it is tried again", l->number, strerror(-error));
 	keeper_kill(&l->engine);
+	plan_engine(l, now, true);
 }
 
 static void bury_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 {
-	bool soon = now - l->engine.started_ns < ENGINE_SOON;
 	char how[64];
 
-	l->engine_deaths = soon ? l->engine_deaths + 1 : 0;
-	l->engine_at_ns = now + (l->engine_deaths < LOOP_DEATHS ? 0 : pause_after(l->engine_deaths - LOOP_DEATHS));
+	plan_engine(l, now, now - l->engine.started_ns < ENGINE_SOON);
 	board_of(k, l)->engine.restarts++;
 	log_line("queue %u: the engine %s; another takes over what is held", l->number,
 		 keeper_how_ended(&l->engine, how, sizeof(how)));
@@ -90,7 +96,7 @@ static void tend_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 	if (l->engine.pid)
 		watch_engine(l, now);
 	else if (now >= l->engine_at_ns)
-		start_engine(k, l);
+		start_engine(k, l, now);
 }
 
 /* Inspectors */
@@ -174,7 +180,7 @@ static void plan_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 
 	engine_snapshot(l->page, &lane);
 	l->inspector_deaths = lane.answered >= WORTHY ? 0 : l->inspector_deaths + 1;
-	l->inspector_at_ns = l->inspector_deaths ? now + pause_after(l->inspector_deaths - 1) : now;
+	l->inspector_at_ns = l->inspector_deaths ? now + keeper_pause(l->inspector_deaths - 1) : now;
 	if (l->inspector_deaths == LOOP_DEATHS)
 		log_line("queue %u: inspectors die one after the other; the next are started after pauses of "
 			 "up to %llu s, packets are %s; mend the inspector",
@@ -249,10 +255,9 @@ static void start_inspector(struct keeper *k, struct keeper_lane *l, uint64_t no
 		return;
 	}
 	keeper_clear_seat(&l->seat);
-	l->inspector_at_ns = now + PAUSE_MAX;
+	l->inspector_at_ns = now + keeper_pause(l->inspector_deaths++);
 	(void)keeper_ask_value(l, ENGINE_DOWN_LONG, 1);
-	log_line("queue %u: starting an inspector: %s; tried again in %llu s", l->number, strerror(-error),
-		 PAUSE_MAX / SECOND);
+	log_line("queue %u: starting an inspector: %s; it is tried again", l->number, strerror(-error));
 }
 
 static void end_inspector(struct keeper_lane *l, const char *why, enum lane_reason reason)
