@@ -46,6 +46,12 @@ enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_n
 uint64_t keeper_pause(uint32_t deaths);
 void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
 
+/* alone.c */
+
+/* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
+ * many were held; or a negative errno. */
+int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);
+
 /* upgrade.c */
 int keeper_upgrade(struct keeper *k, uint32_t number);
 int keeper_go_back(struct keeper *k, const char *why);

@@ -76,7 +76,7 @@ static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
 		error = spw_queue_bind(l->queue[i], &q);
 	}
 	if (error)
-		return keeper_fail(k, exit_status(l->queue[i], error), "%s",
+		return keeper_fail(k, exit_status(l->queue[i], error), l->queue[i] ? "%s" : "memory: %s; free some",
 				   l->queue[i] ? spw_queue_error(l->queue[i]) : strerror(-error));
 	l->page->config[i].size = sizeof(l->page->config[i]);
 	spw_queue_config(l->queue[i], &l->page->config[i]);
@@ -128,7 +128,7 @@ static int start_new_lane(struct keeper *k, struct keeper_lane *l)
 	if (error)
 		return keeper_fail(k, EXIT_FAILED,
 				   "queue %u: starting its processes: %s; raise the limit on processes or memory",
-				   l->number, strerror(-error));
+				   l->number, error == -EPIPE ? "its engine ended at once" : strerror(-error));
 	return EXIT_DONE;
 }
 
@@ -355,16 +355,26 @@ static int settle_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason
 	return error ? error : keeper_ask_value(l, ENGINE_STOP, reason);
 }
 
+static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
+{
+	uint64_t passed;
+	int error = keeper_settle_alone(l, reason, &passed);
+
+	if (error)
+		log_line("queue %u: settling what is held: %s; the kernel drops it", l->number, strerror(-error));
+	else if (passed)
+		log_line("queue %u: without an engine, %llu packets that were held are accepted, uncounted", l->number,
+			 (unsigned long long)passed);
+}
+
 static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
-	int error;
-
 	if (l->engine_socket >= 0) {
-		error = settle_lane(k, l, reason);
-		if (error)
-			log_line("queue %u: settling what is held: %s; the kernel drops it", l->number,
-				 strerror(-error));
+		if (settle_lane(k, l, reason))
+			settle_alone(l, reason);
 		log_books(l);
+	} else if (l->page) {
+		settle_alone(l, reason);
 	}
 	keeper_kill_and_wait(&l->seat.process);
 	keeper_kill_and_wait(&l->next.process);
