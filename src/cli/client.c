@@ -5,10 +5,12 @@
 #include "cli/cli.h"
 
 #include "control/client.h"
+#include "control/request.h"
 #include "control/server.h"
 #include "control/status.h"
 #include "keeper/keeper.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +36,7 @@ static int parse_options(int argc, char **argv, struct client_options *o)
 	};
 	int opt;
 
+	request_init();
 	*o = (struct client_options){0};
 	control_default_path(o->control, sizeof(o->control));
 	opterr = 0;
@@ -54,16 +57,21 @@ static int parse_options(int argc, char **argv, struct client_options *o)
 	return 0;
 }
 
+/* What could not be said whole is no answer: nobody is to take a part of it for all. */
 static int show(json_t *reply, bool json)
 {
-	if (json) {
-		json_dumpf(reply, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
+	int error = 0;
+
+	if (json)
+		error = json_dumpf(reply, stdout, JSON_INDENT(2)) || putchar('\n') == EOF;
+	else
 		status_table(reply, stdout);
-	}
 	json_decref(reply);
-	return 0;
+	if (!error && !fflush(stdout) && !ferror(stdout))
+		return 0;
+	fprintf(stderr, "spillway: status: could not be written: %s; free some memory, or room where it goes\n",
+		errno ? strerror(errno) : "no memory");
+	return EXIT_FAILED;
 }
 
 int status_verb(int argc, char **argv)

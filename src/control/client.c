@@ -4,6 +4,7 @@
  */
 #include "control/client.h"
 
+#include "control/request.h"
 #include "keeper/keeper.h"
 
 #include <errno.h>
@@ -43,7 +44,7 @@ static int exchange(int fd, const char *line, char *reply, size_t size)
 	size_t used = 0;
 	ssize_t n;
 
-	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
 		return -errno;
 	while (used < size - 1 && (n = recv(fd, reply + used, size - 1 - used, 0)) != 0) {
 		if (n < 0 && errno == EINTR)
@@ -65,6 +66,9 @@ static int say(const char *path, int error)
 	else if (error == -EACCES || error == -EPERM || error == -ECONNRESET)
 		fprintf(stderr, "spillway: %s: %s; it is another user's, ask as that user or as root\n", path,
 			strerror(-error));
+	else if (error == -ENOMEM || error == -EMFILE || error == -ENFILE)
+		fprintf(stderr, "spillway: %s: %s; free some memory or descriptors and try again\n", path,
+			strerror(-error));
 	else
 		fprintf(stderr, "spillway: %s: %s; is it the control socket of spillway run?\n", path,
 			strerror(-error));
@@ -73,22 +77,22 @@ static int say(const char *path, int error)
 
 int client_ask(const char *path, json_t *request, json_t **reply)
 {
-	char *line = json_dumps(request, JSON_COMPACT), *text = malloc(REPLY_MAX);
+	char *line = request_line(request), *text = malloc(REPLY_MAX);
 	int fd = connect_to(path), error = fd;
+	json_error_t where = {.line = 0};
 	const char *sentence;
 
-	json_decref(request);
 	if (fd >= 0) {
 		error = line && text ? exchange(fd, line, text, REPLY_MAX) : -ENOMEM;
 		close(fd);
 	}
-	*reply = error ? NULL : json_loads(text, 0, NULL);
+	*reply = error ? NULL : json_loads(text, 0, &where);
 	free(line);
 	free(text);
 	if (error)
 		return say(path, error);
 	if (!json_is_object(*reply))
-		return say(path, -EPROTO);
+		return say(path, json_error_code(&where) == json_error_out_of_memory ? -ENOMEM : -EPROTO);
 	sentence = json_string_value(json_object_get(*reply, "error"));
 	if (!sentence)
 		return EXIT_DONE;

@@ -128,7 +128,7 @@ enum request_kind request_parse(const char *text, size_t len, struct ask *ask, c
 	return kind;
 }
 
-/* jansson goes on without what it had no memory for: a reply with something missing would not be the truth. */
+/* jansson goes on without what it had no memory for: a line with something missing would not be the truth. */
 static bool memory_short;
 
 static void *allocate(size_t size)
@@ -144,8 +144,7 @@ void request_init(void)
 	json_set_alloc_funcs(allocate, free);
 }
 
-/* NULL where anything of it is missing. */
-static char *write_line(json_t *json)
+char *request_line(json_t *json)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	char *line = NULL;
@@ -169,10 +168,10 @@ static json_t *error_json(int status, json_t *sentence)
 
 char *request_reply(json_t *json)
 {
-	char *line = write_line(json);
+	char *line = request_line(json);
 
 	if (!line)
-		line = write_line(error_json(1, json_string("control request: out of memory; try again")));
+		line = request_line(error_json(1, json_string("control request: out of memory; try again")));
 	return line;
 }
 

@@ -18,8 +18,11 @@ enum request_kind {
 	REQUEST_ASK     /* something for the keeper */
 };
 
-/* Once, before anything else here: replies are whole, or say that memory is short. */
+/* Once, before anything else here: what is written is whole from now on. */
 void request_init(void);
+
+/* The object as text with a newline, to be freed; takes the reference over. NULL: no memory for all of it. */
+char *request_line(json_t *json);
 
 /*
  * Reads a request of `len` bytes, which may be anything. REQUEST_WRONG: `sentence` says why. REQUEST_ASK: *ask holds
