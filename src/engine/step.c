@@ -23,6 +23,7 @@
 #define LOOK_FAILED_NS  1000000000ull
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
+#define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
@@ -155,8 +156,14 @@ enum unread { UNREAD_NONE, UNREAD_REPLY, UNREAD_PACKET };
 static enum unread first_message(int fd, int peek, uint32_t *id)
 {
 	uint8_t head[32];
-	ssize_t n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+	ssize_t n = -1;
 
+	/* That there is none is a fact to go by; that it could not be had just now is not. */
+	for (int i = 0; n < 0 && i < RECEIVE_TRIES; i++) {
+		n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+		if (n < 0 && errno == EAGAIN)
+			break;
+	}
 	if (n < 0)
 		return UNREAD_NONE;
 	return packet_id(head, n, id) ? UNREAD_PACKET : UNREAD_REPLY;
