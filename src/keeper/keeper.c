@@ -236,8 +236,10 @@ int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t val
 			if (l->page->queue[c] != queue)
 				continue;
 			error = keeper_ask(l, &(struct engine_request){.op = op, .class = c, .value = value}, &r);
-			if (error)
-				keeper_fail(k, 0, "%s", r.text[0] ? r.text : strerror(-error));
+			if (error && r.text[0])
+				keeper_fail(k, 0, "%s", r.text);
+			else if (error)
+				keeper_fail(k, 0, "queue %u: its engine: %s; try again", queue, strerror(-error));
 			return error;
 		}
 	}

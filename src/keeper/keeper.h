@@ -73,6 +73,7 @@ struct keeper_lane {
 	struct keeper_seat seat, next; /* the present inspector; one that stands ready to take its place */
 	bool gone;                     /* the present one is dead, and the engine has not been told yet */
 	enum lane_reason gone_reason;
+	bool untold;      /* the engine does not know the present one yet */
 	bool was_ready;   /* some inspector of this lane has been */
 	uint32_t engine_deaths, inspector_deaths; /* in a row, soon after the start */
 	uint64_t engine_at_ns, inspector_at_ns;   /* not before then is the next one started */

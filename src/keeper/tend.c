@@ -325,6 +325,8 @@ static void tend_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 		report_gone(l, now);
 	if (l->seat.answers_fd < 0 && now >= l->inspector_at_ns)
 		start_inspector(k, l, now);
+	else if (l->untold && l->engine.pid)
+		(void)keeper_tell_inspector(l);
 	if (l->seat.process.pid) {
 		watch_inspector(k, l, now);
 		note_ready(k, l);
