@@ -83,10 +83,14 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 	char *program[] = {(char *)c->inspect, NULL};
 	struct places p = {.count = 0};
 	struct spawn s = {.role = SPAWN_INSPECTOR, .exe = k->exe, .env = env, .fds = p.fd, .argv = builtin};
-	int error = keeper_make_seat(seat, ++l->page->inspectors);
+	int lease, error = keeper_make_seat(seat, ++l->page->inspectors);
 
 	if (error)
 		return error;
+	/* Opened anew, so that its end can be told to this inspector alone. */
+	lease = keeper_reopen_read_only(l->lease_read);
+	if (lease < 0)
+		return -errno;
 	s.path = c->kind == INSPECT_BUILTIN ? "/proc/self/exe" : c->inspect;
 	snprintf(queue, sizeof(queue), "queue=%u", l->number);
 	snprintf(env, sizeof(env), CHANNEL_ENV "=" CHANNEL_ENV_FORMAT, CHANNEL_VERSION, seat->number, l->classes,
@@ -96,7 +100,7 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 	place(&p, l->bell, INSPECTOR_FD_BELL);
 	place(&p, seat->answers_fd, INSPECTOR_FD_ANSWERS);
 	place(&p, l->state_read_fd, INSPECTOR_FD_STATE);
-	place(&p, l->lease_read, INSPECTOR_FD_LEASE);
+	place(&p, lease, INSPECTOR_FD_LEASE);
 	place(&p, l->wake, INSPECTOR_FD_WAKE);
 	for (unsigned i = 0; i < l->classes; i++)
 		place(&p, spw_queue_fd(l->queue[i]), INSPECTOR_FD_SOCKET + (int)i);
@@ -108,7 +112,9 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 		snprintf(what, sizeof(what), "/proc/self/fd/%d", INSPECTOR_FD_PLUGIN);
 	}
 	s.fd_count = p.count;
-	return start(&seat->process, &s);
+	error = start(&seat->process, &s);
+	close(lease);
+	return error;
 }
 
 int keeper_start_control(struct keeper *k)

@@ -52,11 +52,26 @@ static int isolate(enum spawn_role role)
 	return role == SPAWN_ENGINE ? isolate_engine() : isolate_inspector();
 }
 
+/*
+ * When nobody holds the lease's other end any more, the kernel kills the inspector, whatever it is doing then: one that
+ * hangs would hold the queue for ever, and everything in it.
+ */
+static int die_with_the_lease(void)
+{
+	const int fd = INSPECTOR_FD_LEASE;
+
+	if (fcntl(fd, F_SETSIG, SIGKILL) || fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, O_ASYNC))
+		return -errno;
+	return 0;
+}
+
 static void run_child(const struct spawn *s)
 {
 	const char *what = "descriptors";
 	int error = place_descriptors(s);
 
+	if (!error && s->role == SPAWN_INSPECTOR)
+		error = die_with_the_lease();
 	if (!error) {
 		what = "dropping privileges";
 		error = isolate(s->role);

@@ -145,6 +145,11 @@ def replaced(interceptor, who, number=signal.SIGKILL):
     until(f"another {who}", lambda: interceptor.ready_pid(who) not in (None, old), 20)
 
 
+def logged(interceptor, text):
+    """The run has told this."""
+    until(f"the log says {text!r}: {interceptor.log_lines()}", lambda: any(text in line for line in interceptor.log_lines()))
+
+
 def background(world, arguments, **options):
     options.setdefault("stdin", subprocess.DEVNULL)
     return world.b.start(arguments, **options)
