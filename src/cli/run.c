@@ -26,6 +26,8 @@
  */
 #define DEFAULT_LENGTH 60000u
 
+#define DESCRIPTORS 1024u /* that a process must be able to have: beyond all fixed numbers */
+
 #define DEFAULT_DEADLINE 20000000ull
 #define DEFAULT_HUNG     1000000000ull
 #define DEFAULT_ORPHAN   10000000000ull
@@ -366,14 +368,20 @@ static int open_signals(struct run *r)
 }
 
 /* The children's descriptors have high numbers, so that the keeper's own never lie in their way. */
-static void raise_descriptor_limit(void)
+static int raise_descriptor_limit(void)
 {
 	struct rlimit l;
 
-	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < 1024 && l.rlim_max >= 1024) {
-		l.rlim_cur = 1024;
-		(void)setrlimit(RLIMIT_NOFILE, &l);
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= DESCRIPTORS)
+		return EXIT_DONE;
+	if (l.rlim_max >= DESCRIPTORS) {
+		l.rlim_cur = DESCRIPTORS;
+		if (!setrlimit(RLIMIT_NOFILE, &l))
+			return EXIT_DONE;
 	}
+	log_line("run: open files: the limit is %llu, %u are needed; raise it (ulimit -n, LimitNOFILE=)",
+		 (unsigned long long)l.rlim_max, DESCRIPTORS);
+	return EXIT_FAILED;
 }
 
 static void say_deadline(uint64_t ns, char *buf, size_t size)
@@ -467,8 +475,9 @@ int run_verb(int argc, char **argv)
 	unsetenv(KEEPER_RESUME);
 	o.keeper.argv = argv - 1; /* the verb has one word before it */
 	log_open();
-	raise_descriptor_limit();
-	status = open_switch(&r, &o);
+	status = raise_descriptor_limit();
+	if (!status)
+		status = open_switch(&r, &o);
 	if (!status)
 		status = open_signals(&r);
 	if (!status && resume < 0)

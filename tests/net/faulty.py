@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from running import Datagrams, equal, holds, until
+from running import Datagrams, equal, find_spillway, holds, until
 
 PROPERLY = "every datagram once and in order"
 
@@ -143,6 +143,12 @@ def replaced(interceptor, who, number=signal.SIGKILL):
     old = interceptor.pid(who)
     os.kill(old, number)
     until(f"another {who}", lambda: interceptor.ready_pid(who) not in (None, old), 20)
+
+
+def sanitized():
+    """True for a build with AddressSanitizer: it has an allocator of its own, and reserves more memory than there is."""
+    with open(find_spillway(), "rb") as program:
+        return b"__asan_init" in program.read()
 
 
 def logged(interceptor, text):
