@@ -36,7 +36,7 @@ say = @$(if $(V),:,echo "  $(1)	$(2)")
 BARE := deps deps-check help clean format
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 MNL_LIBS = $(shell pkg-config --libs libmnl)
-CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng) -ldl
+CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng libseccomp) -ldl
 CMOCKA_LIBS = $(shell pkg-config --libs cmocka)
 NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
 endif
@@ -115,9 +115,10 @@ $(LIB_SO): $(LIB_REAL)
 	$(Q)ln -sf $(notdir $<) $(LIB_SO).$(SOVERSION)
 	$(Q)ln -sf $(notdir $<) $@
 
+# Plug-ins call the library that the command was built with.
 $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -Wl,--export-dynamic-symbol='spw_*' -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
 tests: $(UNIT) $(NETPROG) $(PRELOAD)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
@@ -152,13 +153,15 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<
 
-# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's.
+# The fuzzers compile what they test anew, instrumented; libFuzzer is clang's. What they test is the library, or what is
+# named here.
+FUZZED_request := src/control/request.c
 fuzzers: $(FUZZ)
-$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC)
+$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $@ $< $(LIB_SRC) $(MNL_LIBS)
+		-o $@ $< $(or $(FUZZED_$*),$(LIB_SRC)) $(MNL_LIBS) $(CLI_LIBS)
 
 man: $(MAN)
 $(BUILD)/man/%: man/%.scd

@@ -54,7 +54,10 @@ class Tool:
         lines = text.splitlines()
         if not lines:
             raise LabError(f"{' '.join(map(str, self.words))}: exit {self.process.returncode}, told nothing")
-        return json.loads(lines[-1])
+        try:
+            return json.loads(lines[-1])
+        except ValueError as error:
+            raise LabError(f"{' '.join(map(str, self.words))}: told no JSON: {error}") from None
 
     def kill(self):
         if self.running():

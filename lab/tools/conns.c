@@ -355,6 +355,7 @@ static int run_holder(char **argv)
 	for (unsigned i = 0; i < h.count; i++)
 		begin_connection(&h, &h.c[i]);
 	hold(&h, p, now_ns() + number(argv[5]) * NS);
+	stop_no_more();
 	tell_held(&h);
 	return 0;
 }

@@ -124,6 +124,7 @@ static int run_sender(char **argv)
 		if (rate)
 			nanosleep(&tick, NULL);
 	}
+	stop_no_more();
 	printf("{\"sent\":%llu,\"refused\":%llu,\"longest_pause_us\":%llu}\n", (unsigned long long)d.serial,
 	       (unsigned long long)refused, (unsigned long long)pause / 1000);
 	return 0;
@@ -287,6 +288,7 @@ static int run_receiver(char **argv)
 	r.silences = need(SILENCES, sizeof(*r.silences));
 	say_ready();
 	receive_all(&r, fd, end);
+	stop_no_more();
 	tell(&r, fd);
 	return 0;
 }

@@ -117,7 +117,8 @@ int parse_class(const char *text, struct lane_config *config, uint16_t *queue)
 		*value++ = '\0';
 		if (!parse_pair(config, queue, &named, word, value))
 			return usage_error(
-			    "run: --class: %s=%s: not understood; queue=N, policy=spill|shut, late=, down=, hung=, full=, "
+			    "run: --class: %s=%s: not understood; queue=N, policy=spill|shut, late=, down=, hung=, "
+			    "full=, "
 			    "poison=, manual= spill|shut, load=shed|never, deadline=1ms..60s|off, priority=P, mark=V/M",
 			    word, value);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The verbs that talk to a running spillway: set and status.
+ * The verbs that talk to a running spillway: set, status, audit, upgrade.
  */
 #include "cli/cli.h"
 
@@ -24,7 +24,7 @@ struct client_options {
 	bool help;
 };
 
-/* Options of both verbs; the words that are left start at optind. 0 or an exit status. */
+/* Options of all of them; the words that are left start at optind. 0 or an exit status. */
 static int parse_options(int argc, char **argv, struct client_options *o)
 {
 	static const struct option options[] = {
@@ -57,59 +57,124 @@ static int parse_options(int argc, char **argv, struct client_options *o)
 	return 0;
 }
 
-/* What could not be said whole is no answer: nobody is to take a part of it for all. */
-static int show(json_t *reply, bool json)
+/* For verbs that take neither words nor a queue. True where *status ends them. */
+static bool ends(int argc, char **argv, struct client_options *o, const char *help, int *status)
 {
-	int error = 0;
+	*status = parse_options(argc, argv, o);
+	if (*status)
+		return true;
+	if (o->help)
+		fputs(help, stdout);
+	else if (optind < argc || o->queue)
+		*status = usage_error("%s: %s: not expected; spillway %s --help", argv[0],
+				      optind < argc ? argv[optind] : "--queue", argv[0]);
+	return o->help || *status;
+}
 
-	if (json)
-		error = json_dumpf(reply, stdout, JSON_INDENT(2)) || putchar('\n') == EOF;
-	else
-		status_table(reply, stdout);
-	json_decref(reply);
-	if (!error && !fflush(stdout) && !ferror(stdout))
-		return 0;
-	fprintf(stderr, "spillway: status: could not be written: %s; free some memory, or room where it goes\n",
+static json_t *request(const char *name)
+{
+	return json_pack("{s:i, s:s}", "version", 1, "request", name);
+}
+
+/* What could not be said whole is no answer: nobody is to take a part of it for all. */
+static int finish(const char *verb, bool whole)
+{
+	if (whole && !fflush(stdout) && !ferror(stdout))
+		return EXIT_DONE;
+	fprintf(stderr, "spillway: %s: could not be written: %s; free some memory, or room where it goes\n", verb,
 		errno ? strerror(errno) : "no memory");
 	return EXIT_FAILED;
+}
+
+/* As it is, or by its table; the reference is taken over. An exit status. */
+static int show(const char *verb, json_t *object, bool json, void (*table)(const json_t *object, FILE *out))
+{
+	bool whole = true;
+
+	if (json)
+		whole = !json_dumpf(object, stdout, JSON_INDENT(2)) && putchar('\n') != EOF;
+	else
+		table(object, stdout);
+	json_decref(object);
+	return finish(verb, whole);
 }
 
 int status_verb(int argc, char **argv)
 {
 	struct client_options o;
 	json_t *reply;
-	int status = parse_options(argc, argv, &o);
+	int status;
 
-	if (status)
+	if (ends(argc, argv, &o, "spillway status [--json] [--control PATH]\n", &status))
 		return status;
-	if (o.help) {
-		printf("spillway status [--json] [--control PATH]\n");
-		return 0;
-	}
-	if (optind < argc || o.queue)
-		return usage_error("status: %s: not expected; spillway status --help",
-				   optind < argc ? argv[optind] : "--queue");
-	status = client_ask(o.control, json_pack("{s:i, s:s}", "version", 1, "request", "status"), &reply);
-	return status ? status : show(reply, o.json);
+	status = client_status(o.control, &reply);
+	return status ? status : show(argv[0], reply, o.json, status_table);
 }
 
-/* The request that the words name; NULL and told where they don't. */
-static json_t *set_request(char **words, int count, uint64_t queue)
+int audit_verb(int argc, char **argv)
 {
-	json_t *r = json_pack("{s:i, s:s, s:I}", "version", 1, "request", "set", "queue", (json_int_t)queue);
+	struct client_options o;
+	json_t *reply, *audit;
+	int status, error;
+
+	if (ends(argc, argv, &o,
+		 "spillway audit [--json] [--control PATH]\n\n"
+		 "Compares what the kernel has numbered, and the rule's counter counted, with the books. Exit status 1 "
+		 "where they differ.\n",
+		 &status))
+		return status;
+	status = client_status(o.control, &reply);
+	if (status)
+		return status;
+	audit = audit_json(reply);
+	json_decref(reply);
+	if (!audit_agrees(audit)) {
+		fprintf(stderr, "spillway: audit: the books do not agree; report it with what status --json shows\n");
+		status = EXIT_FAILED;
+	}
+	error = show(argv[0], audit, o.json, audit_table);
+	return status ? status : error;
+}
+
+int upgrade_verb(int argc, char **argv)
+{
+	struct client_options o;
+	json_t *reply;
+	int status;
+
+	if (ends(argc, argv, &o,
+		 "spillway upgrade [--control PATH]\n\n"
+		 "Replaces keeper, engines and inspectors by what now lies where they were started from, while packets "
+		 "go "
+		 "on.\nWaits until it is done, and shows who is there then.\n",
+		 &status))
+		return status;
+	status = client_ask(o.control, request("upgrade"), CLIENT_UPGRADE_SECONDS, &reply);
+	if (status)
+		return status;
+	json_decref(reply);
+	printf("upgraded\n");
+	status = client_status(o.control, &reply);
+	if (status)
+		return status;
+	status_processes(reply, stdout);
+	json_decref(reply);
+	return finish(argv[0], true);
+}
+
+/* What is to be set; NULL and told where the words name nothing. */
+static json_t *parse_change(char **words, int count)
+{
 	uint64_t length;
 	bool on;
 
-	if (count == 2 && !strcmp(words[0], "fail-open") && parse_switch(words[1], "on", "off", &on)) {
-		json_object_set_new(r, "fail_open", json_boolean(on));
-		return r;
-	}
-	if (count == 2 && !strcmp(words[0], "length") && parse_number(words[1], UINT32_MAX, &length)) {
-		json_object_set_new(r, "length", json_integer((json_int_t)length));
-		return r;
-	}
-	json_decref(r);
-	usage_error("set: %s: not understood; say fail-open on, fail-open off, or length N",
+	if (count == 2 && !strcmp(words[0], "fail-open") && parse_switch(words[1], "on", "off", &on))
+		return json_pack("{s:b}", "fail_open", on);
+	if (count == 2 && !strcmp(words[0], "length") && parse_number(words[1], UINT32_MAX, &length))
+		return json_pack("{s:I}", "length", (json_int_t)length);
+	if (count == 1 && parse_switch(words[0], "open", "inspect", &on))
+		return json_pack("{s:b}", "open", on);
+	usage_error("set: %s: not understood; say fail-open on, fail-open off, length N, open, or inspect",
 		    count ? words[0] : "nothing");
 	return NULL;
 }
@@ -117,7 +182,7 @@ static json_t *set_request(char **words, int count, uint64_t queue)
 int set_verb(int argc, char **argv)
 {
 	struct client_options o;
-	json_t *request, *reply;
+	json_t *change, *set, *reply;
 	uint64_t queue;
 	int status = parse_options(argc, argv, &o);
 
@@ -125,16 +190,22 @@ int set_verb(int argc, char **argv)
 		return status;
 	if (o.help) {
 		printf("spillway set --queue N fail-open on|off [--control PATH]\n"
-		       "spillway set --queue N length N [--control PATH]\n");
+		       "spillway set --queue N length N [--control PATH]\n"
+		       "spillway set --queue N open [--control PATH]     nothing is inspected until told otherwise\n"
+		       "spillway set --queue N inspect [--control PATH]\n");
 		return 0;
 	}
 	if (!o.queue || !parse_number(o.queue, 65535, &queue))
 		return usage_error("set: --queue %s: name one queue by its number, 0 to 65535",
 				   o.queue ? o.queue : "missing");
-	request = set_request(argv + optind, argc - optind, queue);
-	if (!request)
+	change = parse_change(argv + optind, argc - optind);
+	if (!change)
 		return EXIT_USAGE;
-	status = client_ask(o.control, request, &reply);
+	set = request("set");
+	json_object_set_new(set, "queue", json_integer((json_int_t)queue));
+	json_object_update(set, change);
+	json_decref(change);
+	status = client_ask(o.control, set, CLIENT_SECONDS, &reply);
 	if (!status)
 		json_decref(reply);
 	return status;

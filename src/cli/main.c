@@ -18,8 +18,11 @@ static const struct {
 	const char *help;
 } verbs[] = {
     {"run", run_verb, "stand between the kernel's queue and an inspector"},
-    {"set", set_verb, "change a running one: fail-open, length"},
+    {"set", set_verb, "change a running one: fail-open, length; open it by hand"},
     {"status", status_verb, "show a running one's state and books"},
+    {"audit", audit_verb, "compare a running one's two books"},
+    {"upgrade", upgrade_verb, "replace a running one by its new version while packets go on"},
+    {"rules", rules_verb, "the firewall rules that bring packets to the queue and count them"},
     {"lab", lab_verb, "run an experiment on this machine's kernel, in namespaces of its own"},
 };
 

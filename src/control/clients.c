@@ -38,7 +38,8 @@ void client_drop(struct client *cl)
 	discard(cl->fd);
 	close(cl->fd);
 	free(cl->reply);
-	*cl = (struct client){.fd = -1};
+	cl->reply = NULL;
+	cl->state = CLIENT_FREE;
 }
 
 struct pollfd client_poll(const struct client *cl)
@@ -54,6 +55,7 @@ static void connected(struct client *cl, int fd, bool root, uint64_t now)
 	cl->state = CLIENT_READING;
 	cl->fd = fd;
 	cl->root = root;
+	cl->used = cl->sent = 0;
 	cl->since = now;
 	cl->deadline = now + READING_MS;
 }
@@ -71,26 +73,33 @@ static bool may_be_pushed_out(const struct client *cl, uint64_t now)
 	return (cl->state == CLIENT_READING || cl->state == CLIENT_WRITING) && now - cl->since >= GRACE_MS;
 }
 
-/*
- * A free place, or the oldest one of those that may be pushed out: a newcomer must not be locked out by clients that
- * say nothing, nor root by the owner's. NULL: none.
- */
-static struct client *find_place(struct clients *c, bool root, uint64_t now)
+/* The oldest one of those that a newcomer may push out: root anybody, the owner only his own. NULL: none. */
+static struct client *find_oldest(struct clients *c, bool root, uint64_t now)
 {
-	struct client *vacant = NULL, *oldest = NULL;
-	unsigned owners = 0;
+	struct client *oldest = NULL;
 
 	for (int i = 0; i < CLIENTS; i++) {
 		struct client *cl = &c->client[i];
 
-		if (cl->state == CLIENT_FREE)
-			vacant = cl;
-		else
-			owners += !cl->root;
 		if (may_be_pushed_out(cl, now) && (root || !cl->root) && (!oldest || cl->since < oldest->since))
 			oldest = cl;
 	}
-	return vacant && (root || owners < CLIENTS - FOR_ROOT) ? vacant : oldest;
+	return oldest;
+}
+
+/* A free place or the oldest's: a newcomer must not be locked out by clients that say nothing. NULL: none. */
+static struct client *find_place(struct clients *c, bool root, uint64_t now)
+{
+	struct client *vacant = NULL;
+	unsigned owners = 0;
+
+	for (int i = 0; i < CLIENTS; i++) {
+		if (c->client[i].state == CLIENT_FREE)
+			vacant = &c->client[i];
+		else
+			owners += !c->client[i].root;
+	}
+	return vacant && (root || owners < CLIENTS - FOR_ROOT) ? vacant : find_oldest(c, root, now);
 }
 
 /* The owner, or root. The mode of the socket says so too; this also holds where its directory was opened up. */
@@ -107,7 +116,7 @@ static bool may_ask(const struct clients *c, int fd, bool *root)
 
 static void take_in(struct clients *c, int fd, uint64_t now)
 {
-	struct client nowhere = {.state = CLIENT_FREE}, *cl;
+	struct client nowhere = {.reply = NULL}, *cl;
 	bool root;
 
 	if (!may_ask(c, fd, &root)) {
@@ -129,6 +138,19 @@ bool clients_listening(const struct clients *c, uint64_t now)
 	return now >= c->listen_again;
 }
 
+/*
+ * Without a place or a descriptor, whoever knocks goes on knocking: listening on would spin. Where the descriptors are
+ * fewer than the places, the oldest gives his back.
+ */
+static void stop_listening(struct clients *c, bool place, uint64_t now)
+{
+	struct client *oldest = place ? find_oldest(c, true, now) : NULL;
+
+	c->listen_again = now + PAUSE_MS;
+	if (oldest)
+		push_out(oldest);
+}
+
 void clients_accept(struct clients *c, uint64_t now)
 {
 	for (int i = 0; i < ACCEPTS; i++) {
@@ -139,9 +161,8 @@ void clients_accept(struct clients *c, uint64_t now)
 			take_in(c, fd, now);
 			continue;
 		}
-		/* Without a place or a descriptor, whoever knocks goes on knocking: asking at once again would spin. */
 		if (!place || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED))
-			c->listen_again = now + PAUSE_MS;
+			stop_listening(c, place, now);
 		return;
 	}
 }

@@ -8,43 +8,37 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* A page that is too short would end us at the first look. */
-static int map(int fd, size_t size, const void **page)
+/* NULL and errno where it can't be; a page that is too short would end us at the first look. */
+static const void *map(int fd, size_t size)
 {
 	struct stat st;
 	void *p;
 
 	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_size < (off_t)size)
-		return -EPROTO;
+		return NULL;
+	if (st.st_size < (off_t)size) {
+		errno = EPROTO;
+		return NULL;
+	}
 	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	*page = p;
-	return 0;
+	return p == MAP_FAILED ? NULL : p;
 }
 
 static int map_lane(struct pages *p, unsigned lane)
 {
-	const void *page;
-	int error = map(CONTROL_FD_PAGE + (int)lane, sizeof(struct engine_page), &page);
-
-	if (error)
-		return error;
-	p->page[lane] = page;
+	p->page[lane] = map(CONTROL_FD_PAGE + (int)lane, sizeof(struct engine_page));
+	if (!p->page[lane])
+		return -errno;
 	return p->page[lane]->version == ENGINE_PAGE_VERSION ? 0 : -EPROTO;
 }
 
 int pages_map(struct pages *p)
 {
-	const void *board;
-	int error = map(CONTROL_FD_BOARD, sizeof(struct board), &board);
+	int error = 0;
 
-	*p = (struct pages){0};
-	if (error)
-		return error;
-	p->board = board;
+	*p = (struct pages){.board = map(CONTROL_FD_BOARD, sizeof(struct board))};
+	if (!p->board)
+		return -errno;
 	if (p->board->version != BOARD_VERSION)
 		return -EPROTO;
 	for (unsigned i = 0; i < KEEPER_LANES && !error; i++)

@@ -21,24 +21,23 @@ enum request_kind {
 /* Once, before anything else here: what is written is whole from now on. */
 void request_init(void);
 
-/* The object as text with a newline, to be freed; takes the reference over. NULL: no memory for all of it. */
-char *request_line(json_t *json);
-
 /*
  * Reads a request of `len` bytes, which may be anything. REQUEST_WRONG: `sentence` says why. REQUEST_ASK: *ask holds
  * it, but for its number.
  */
 enum request_kind request_parse(const char *text, size_t len, struct ask *ask, char sentence[REQUEST_SENTENCE]);
 
-/* Replies, with a newline, to be freed. NULL: no memory. */
+/* An object as one line, to be freed; the reference is taken over. NULL: no memory for all of it.
+ */
+char *request_line(json_t *object);
 
-/* The reply that is this object; takes the reference over. */
-char *request_reply(json_t *json);
+/* The same for a reply: where there is no memory, one that says so. */
+char *request_reply(json_t *object);
 
-/* What was asked is done. */
+/* A reply as a line: what was asked is done. */
 char *request_done(void);
 
-/* Says what is wrong. `status` is what a command that gets it should exit with. */
+/* A reply as a line: what is wrong. `status` is what a command that gets it should exit with. */
 char *request_error(int status, const char *sentence);
 
 #endif

@@ -12,7 +12,7 @@
 
 /* Descriptors that an engine is born with. */
 enum engine_fd {
-	ENGINE_FD_SOCKET = 600, /* the classes' netlink sockets, one after the other */
+	ENGINE_FD_SOCKET = 600,                              /* the classes' netlink sockets, one after the other */
 	ENGINE_FD_PROC = ENGINE_FD_SOCKET + CHANNEL_CLASSES, /* /proc/net/netfilter/nfnetlink_queue */
 	ENGINE_FD_PAGE,                                      /* struct engine_page */
 	ENGINE_FD_STATE,                                     /* struct channel_state */
@@ -62,10 +62,10 @@ struct engine_page {
 	struct spw_queue_config config[CHANNEL_CLASSES]; /* while inspecting */
 	uint64_t orphan_ns;                              /* without a keeper for so long: settle and leave */
 	uint32_t inspectors;                             /* number of the last one made */
-	uint32_t lied;      /* enum lane_result of an answer that did not hold; 0: none */
-	uint64_t ticked_ns; /* the engine's loop was here, CLOCK_MONOTONIC */
-	uint32_t failed;    /* positive errno of an engine that could not go on */
-	uint64_t commit;    /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
+	uint32_t lied;                                   /* enum lane_result of an answer that did not hold; 0: none */
+	uint64_t ticked_ns;                              /* the engine's loop was here, CLOCK_MONOTONIC */
+	uint32_t failed;                                 /* positive errno of an engine that could not go on */
+	uint64_t commit; /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];
 	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
@@ -73,19 +73,19 @@ struct engine_page {
 };
 
 enum engine_op {
-	/* value: its number, 0: there is none; long_value 1: it is dead, ENGINE_GONE follows; descriptors: its answers, its
-	 * pidfd. First of all requests */
+	/* value: its number, 0: there is none; long_value 1: it is dead, ENGINE_GONE follows; descriptors: its answers,
+	 * its pidfd. First of all requests */
 	ENGINE_INSPECTOR,
-	ENGINE_GONE,       /* the inspector has ended; value: enum lane_reason */
-	ENGINE_LEAVE,      /* let the inspector finish and leave */
-	ENGINE_DOWN_LONG,  /* there will be no inspector soon */
-	ENGINE_NOT_HUNG,   /* it merely lacked a CPU */
-	ENGINE_POISON,     /* number: the flow's hash; value: slot in state.poison */
-	ENGINE_COUNTER,    /* number: what the class's counter has beyond; value: 1: another counter than before */
+	ENGINE_GONE,          /* the inspector has ended; value: enum lane_reason */
+	ENGINE_LEAVE,         /* let the inspector finish and leave */
+	ENGINE_DOWN_LONG,     /* there will be no inspector soon */
+	ENGINE_NOT_HUNG,      /* it merely lacked a CPU */
+	ENGINE_POISON,        /* number: the flow's hash; value: slot in state.poison */
+	ENGINE_COUNTER,       /* number: what the class's counter has beyond; value: 1: another counter than before */
 	ENGINE_SET_FAIL_OPEN, /* value: 0 or 1 */
 	ENGINE_SET_LENGTH,
-	ENGINE_TURN, /* by hand: value 1: open or shut by policy, 0: inspect again */
-	ENGINE_STOP, /* value: enum lane_reason; settle what is held by policy, give the queues back, leave */
+	ENGINE_TURN,     /* by hand: value 1: open or shut by policy, 0: inspect again */
+	ENGINE_STOP,     /* value: enum lane_reason; settle what is held by policy, give the queues back, leave */
 	ENGINE_HANDOVER, /* leave as you are: another engine takes over */
 	ENGINE_WORD,     /* engine to keeper, unasked: look at the page */
 	ENGINE_OPS

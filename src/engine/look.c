@@ -26,6 +26,7 @@ static int look_once(struct spw_queue *queue, struct lane_sample *sample, uint32
 	    .queue_dropped = line.queue_dropped,
 	    .user_dropped = line.user_dropped,
 	    .socket_drops = sock.drops,
+	    .pressed = sock.used > sock.limit / 4 * 3,
 	};
 	if (copy_mode)
 		*copy_mode = line.copy_mode;

@@ -92,7 +92,7 @@ static int poison(struct engine *e, const struct engine_request *q)
 
 static int counter(struct engine *e, const struct engine_request *q)
 {
-	lane_counted(&e->lane.class[q->class], q->long_value, q->value != 0);
+	lane_counted(&e->lane.class[q->class], q -> long_value, q -> value != 0);
 	return 0;
 }
 
@@ -280,18 +280,12 @@ static int give(int to, const struct engine *e)
 	struct iovec iov = {.iov_base = &k, .iov_len = sizeof(k)};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control};
 	const int rest[GIFTS_MAX] = {
-	    [GIFT_PROC] = ENGINE_FD_PROC,
-	    [GIFT_PAGE] = ENGINE_FD_PAGE,
-	    [GIFT_STATE] = ENGINE_FD_STATE,
-	    [GIFT_STATE_READ] = ENGINE_FD_STATE_READ,
-	    [GIFT_BELL] = ENGINE_FD_BELL,
-	    [GIFT_WAKE] = ENGINE_FD_WAKE,
-	    [GIFT_LEASE] = ENGINE_FD_LEASE,
-	    [GIFT_LEASE_READ] = ENGINE_FD_LEASE_READ,
-	    [GIFT_LISTENER] = ENGINE_FD_LISTENER,
-	    [GIFT_ENGINE] = self,
-	    [GIFT_ANSWERS] = ENGINE_FD_ANSWERS,
-	    [GIFT_INSPECTOR] = ENGINE_FD_INSPECTOR,
+	    [GIFT_PROC] = ENGINE_FD_PROC,         [GIFT_PAGE] = ENGINE_FD_PAGE,
+	    [GIFT_STATE] = ENGINE_FD_STATE,       [GIFT_STATE_READ] = ENGINE_FD_STATE_READ,
+	    [GIFT_BELL] = ENGINE_FD_BELL,         [GIFT_WAKE] = ENGINE_FD_WAKE,
+	    [GIFT_LEASE] = ENGINE_FD_LEASE,       [GIFT_LEASE_READ] = ENGINE_FD_LEASE_READ,
+	    [GIFT_LISTENER] = ENGINE_FD_LISTENER, [GIFT_ENGINE] = self,
+	    [GIFT_ANSWERS] = ENGINE_FD_ANSWERS,   [GIFT_INSPECTOR] = ENGINE_FD_INSPECTOR,
 	};
 	unsigned n = 0;
 	struct cmsghdr *c;

@@ -16,9 +16,9 @@
 /* Descriptors that the control process is born with. */
 enum control_fd {
 	CONTROL_FD_LISTENER = 700, /* the control socket: bound, listening, its mode set */
-	CONTROL_FD_KEEPER,         /* SOCK_SEQPACKET: struct ask goes out, struct ask_reply comes in; end of file: leave */
-	CONTROL_FD_BOARD,          /* struct board, read-only */
-	CONTROL_FD_PAGE,           /* struct engine_page of the first lane, read-only; the other lanes' follow */
+	CONTROL_FD_KEEPER, /* SOCK_SEQPACKET: struct ask goes out, struct ask_reply comes in; end of file: leave */
+	CONTROL_FD_BOARD,  /* struct board, read-only */
+	CONTROL_FD_PAGE,   /* struct engine_page of the first lane, read-only; the other lanes' follow */
 	CONTROL_FD_END = CONTROL_FD_PAGE + KEEPER_LANES
 };
 
@@ -40,8 +40,8 @@ struct board_process {
 struct board_lane {
 	uint16_t lane; /* its number: that of its first queue */
 	struct board_process engine, inspector;
-	uint32_t inspector_state; /* enum board_inspector */
-	int32_t filters;          /* system call filters on the inspector, as the kernel tells; -1: unknown */
+	uint32_t inspector_state;        /* enum board_inspector */
+	int32_t filters;                 /* system call filters on the inspector, as the kernel tells; -1: unknown */
 	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
 };
 
@@ -72,7 +72,7 @@ struct ask {
 
 /* May come long after the request (ASK_UPGRADE: half a minute), and in any order. */
 struct ask_reply {
-	uint32_t number;
+	uint32_t number; /* 0: another control process takes over: serve who is connected, and leave */
 	int32_t exit;   /* the contract's exit status: 0 done */
 	char text[248]; /* where exit is not 0: "what: why; what to do" */
 };

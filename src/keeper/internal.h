@@ -25,6 +25,7 @@ void keeper_close_lane(struct keeper_lane *l);
 int keeper_start_engine(struct keeper *k, struct keeper_lane *l);
 int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keeper_seat *seat);
 int keeper_start_control(struct keeper *k);
+void keeper_replace_control(struct keeper *k);
 bool keeper_ended(struct keeper_process *p);
 void keeper_kill(struct keeper_process *p);
 void keeper_kill_and_wait(struct keeper_process *p);
@@ -51,6 +52,9 @@ void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
 /* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
  * many were held; or a negative errno. */
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);
+
+/* counters.c */
+void keeper_read_counters(struct keeper *k, uint64_t now_ns);
 
 /* upgrade.c */
 int keeper_upgrade(struct keeper *k, uint32_t number);

@@ -20,6 +20,8 @@
 
 #define BUFFER_BYTES (32u << 20)
 #define BUFFER_MAX   (128u << 20)
+#define TEND_SOON_MS 10
+#define TEND_MS      100
 #define CONTROL_SOON 1000000000ull /* a control process that dies sooner is not replaced at once */
 #define LINE_RATE    1250000000ull /* bytes a second: 10 Gbit/s */
 
@@ -49,7 +51,8 @@ static int exit_status(const struct spw_queue *queue, int error)
 	}
 }
 
-/* What arrives at line rate until it is late must fit into the socket, else packets go uninspected before their time. */
+/* What arrives at line rate until it is late must fit into the socket, else packets go uninspected before their time.
+ */
 static uint32_t buffer_for(const struct lane_config *c)
 {
 	uint64_t bytes = LINE_RATE / 1000 * (c->deadline_ns / 1000000) * 9 / 8;
@@ -57,6 +60,17 @@ static uint32_t buffer_for(const struct lane_config *c)
 	if (bytes > BUFFER_MAX)
 		return BUFFER_MAX;
 	return bytes > BUFFER_BYTES ? (uint32_t)bytes : BUFFER_BYTES;
+}
+
+/* Less buffer than a deadline needs is told: the oldest then go before their time. */
+static void say_small_buffer(const struct keeper_lane *l, unsigned i, const struct lane_config *c)
+{
+	if (!c->deadline_ns || l->buffer[i] >= (int64_t)buffer_for(c))
+		return;
+	log_line("queue %u: socket buffer: %lld KiB instead of %u: at 10 Gbit/s it is three quarters full after "
+		 "%llu ms, and then the oldest packets go uninspected; run as root, or raise net.core.rmem_max",
+		 l->page->queue[i], (long long)l->buffer[i] / 1024, buffer_for(c) / 1024,
+		 (unsigned long long)l->buffer[i] * 3 / 4 / (LINE_RATE / 1000));
 }
 
 static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
@@ -78,6 +92,7 @@ static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
 	if (error)
 		return keeper_fail(k, exit_status(l->queue[i], error), l->queue[i] ? "%s" : "memory: %s; free some",
 				   l->queue[i] ? spw_queue_error(l->queue[i]) : strerror(-error));
+	say_small_buffer(l, i, c);
 	l->page->config[i].size = sizeof(l->page->config[i]);
 	spw_queue_config(l->queue[i], &l->page->config[i]);
 	return EXIT_DONE;
@@ -98,7 +113,7 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 			      .down_reason = REASON_DOWN};
 	l->page->orphan_ns = k->config.orphan_ns;
 	for (unsigned i = 0; i < l->classes && !status; i++) {
-		lane_class_init(&lane->class[i], &k->config.class[i], now);
+		lane_class_init(&lane->class[i], &k -> config.class[i], now);
 		status = bind_class(k, l, i);
 	}
 	if (!status)
@@ -151,6 +166,8 @@ int keeper_open_program(struct keeper *k)
 	ssize_t len = readlink("/proc/self/exe", k->path, sizeof(k->path) - 1);
 
 	k->path[len > 0 ? len : 0] = '\0';
+	if (spw_counter_open(&k->counter))
+		k->counter.fd = -1;
 	k->exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (k->exe < 0)
 		return keeper_fail(k, EXIT_FAILED, "/proc/self/exe: %s; mount /proc", strerror(errno));
@@ -203,10 +220,10 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .plugin = -1,
 			     .board_fd = -1,
 			     .board_read_fd = -1,
-			     .control_socket = -1,
 			     .control_listener = listener,
-			     .upgrade.old_exe = -1,
-			     .control.pidfd = -1};
+			     .control = {.process.pidfd = -1, .socket = -1},
+			     .old_control = {.process.pidfd = -1, .socket = -1},
+			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
 	status = keeper_open_program(k);
 	if (!status)
 		status = make_board(k);
@@ -214,6 +231,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 		status = start_lane(k, (uint16_t)n);
 	if (status)
 		return status;
+	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		show_lane(k, &k->lane[i]);
 	k->board->lanes = k->lanes;
@@ -277,7 +295,7 @@ static int (*const asks[ASK_OPS])(struct keeper *k, const struct ask *a) = {
     [ASK_UPGRADE] = upgrade,
 };
 
-static void answer(struct keeper *k, const struct ask *a)
+static void answer(struct keeper *k, int to, const struct ask *a)
 {
 	struct ask_reply r = {.number = a->number};
 	int error = -EINVAL;
@@ -289,7 +307,15 @@ static void answer(struct keeper *k, const struct ask *a)
 		r.exit = error == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
 		snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, k->error);
 	}
-	(void)send(k->control_socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void serve_control(struct keeper *k, struct keeper_control *c)
+{
+	struct ask a;
+
+	while (c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a))
+		answer(k, c->socket, &a);
 }
 
 static void plan_control(struct keeper *k, uint64_t now, bool soon)
@@ -300,28 +326,47 @@ static void plan_control(struct keeper *k, uint64_t now, bool soon)
 
 static void tend_control(struct keeper *k, uint64_t now)
 {
-	struct ask a;
-
-	if (keeper_ended(&k->control)) {
+	if (keeper_ended(&k->control.process)) {
 		log_line("the control process has ended; another is started");
-		plan_control(k, now, now - k->control.started_ns < CONTROL_SOON);
+		plan_control(k, now, now - k->control.process.started_ns < CONTROL_SOON);
 	}
-	if (k->control.pid <= 0 && now >= k->control_at_ns && keeper_start_control(k))
+	if (k->control.process.pid <= 0 && now >= k->control_at_ns && keeper_start_control(k))
 		plan_control(k, now, true);
-	while (recv(k->control_socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a))
-		answer(k, &a);
+	serve_control(k, &k->control);
+	serve_control(k, &k->old_control);
+	if (keeper_ended(&k->old_control.process)) {
+		close(k->old_control.socket);
+		k->old_control.socket = -1;
+	}
+}
+
+/* Something is about to happen that no descriptor tells. */
+static bool in_motion(const struct keeper *k)
+{
+	if (k->upgrade.phase != UPGRADE_NONE || k->control.process.pid <= 0)
+		return true;
+	for (unsigned i = 0; i < k->lanes; i++) {
+		const struct keeper_lane *l = &k->lane[i];
+
+		if (l->engine.pid <= 0 || l->engine_watch.since_ns || l->inspector_watch.since_ns || l->gone ||
+		    l->untold || k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
+			return true;
+	}
+	return false;
 }
 
 int keeper_tend(struct keeper *k)
 {
 	for (unsigned i = 0; i < k->lanes; i++)
 		keeper_tend_lane(k, &k->lane[i], clock_ns());
+	keeper_read_counters(k, clock_ns());
 	keeper_tend_upgrade(k);
 	tend_control(k, clock_ns());
-	return 20;
+	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
 }
 
-static void log_books(const struct keeper_lane *l)
+/* `before`: the stop itself opens the classes for a moment, which is no unknown of the run. */
+static void log_books(const struct keeper_lane *l, const struct lane *before)
 {
 	struct lane lane;
 
@@ -339,7 +384,7 @@ static void log_books(const struct keeper_lane *l)
 			 l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
 			 (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
 			 (unsigned long long)lane_unreconciled(c),
-			 c->books.uncounted ? "; more may have passed uncounted" : "");
+			 before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
 
@@ -371,10 +416,13 @@ static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
 
 static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
+	struct lane before;
+
 	if (l->engine_socket >= 0) {
+		engine_snapshot(l->page, &before);
 		if (settle_lane(k, l, reason))
 			settle_alone(l, reason);
-		log_books(l);
+		log_books(l, &before);
 	} else if (l->page) {
 		settle_alone(l, reason);
 	}
@@ -387,10 +435,13 @@ static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason 
 
 void keeper_stop(struct keeper *k, enum lane_reason reason)
 {
+	k->count_at_ns = 0;
+	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		stop_lane(k, &k->lane[i], reason);
 	k->lanes = 0;
-	keeper_kill_and_wait(&k->control);
+	keeper_kill_and_wait(&k->control.process);
+	keeper_kill_and_wait(&k->old_control.process);
 }
 
 /* A dead process's socket is at its end, which poll() would tell again and again. */
@@ -409,7 +460,9 @@ unsigned keeper_descriptors(const struct keeper *k, int *fds)
 		fds[n++] = k->lane[i].next.process.pidfd;
 		fds[n++] = socket_of(&k->lane[i].engine, k->lane[i].engine_socket);
 	}
-	fds[n++] = k->control.pidfd;
-	fds[n++] = socket_of(&k->control, k->control_socket);
+	fds[n++] = k->control.process.pidfd;
+	fds[n++] = socket_of(&k->control.process, k->control.socket);
+	fds[n++] = k->old_control.process.pidfd;
+	fds[n++] = socket_of(&k->old_control.process, k->old_control.socket);
 	return n;
 }

@@ -8,14 +8,15 @@
 
 #include "engine/engine.h"
 #include "keeper/board.h"
+#include "nfqueue/counter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define KEEPER_TEXT      512
-#define KEEPER_SUSPECTS  64u /* flows remembered for a death each, a lane */
+#define KEEPER_TEXT       512
+#define KEEPER_SUSPECTS   64u /* flows remembered for a death each, a lane */
 #define KEEPER_FDS_A_LANE 4u
 
 enum keeper_inspector { INSPECT_BUILTIN, INSPECT_PLUGIN, INSPECT_EXEC };
@@ -73,8 +74,8 @@ struct keeper_lane {
 	struct keeper_seat seat, next; /* the present inspector; one that stands ready to take its place */
 	bool gone;                     /* the present one is dead, and the engine has not been told yet */
 	enum lane_reason gone_reason;
-	bool untold;      /* the engine does not know the present one yet */
-	bool was_ready;   /* some inspector of this lane has been */
+	bool untold;                              /* the engine does not know the present one yet */
+	bool was_ready;                           /* some inspector of this lane has been */
 	uint32_t engine_deaths, inspector_deaths; /* in a row, soon after the start */
 	uint64_t engine_at_ns, inspector_at_ns;   /* not before then is the next one started */
 	struct keeper_watch engine_watch, inspector_watch;
@@ -83,6 +84,12 @@ struct keeper_lane {
 	uint32_t requests;               /* sent to the engine so far */
 	enum lane_state told_state[CHANNEL_CLASSES];
 	uint64_t told_lost[CHANNEL_CLASSES];
+	uint64_t counted[CHANNEL_CLASSES]; /* what the rule's counter said last */
+};
+
+struct keeper_control {
+	struct keeper_process process;
+	int socket; /* SOCK_SEQPACKET: struct ask comes, struct ask_reply goes; -1: none */
 };
 
 /* A change of programs under way: see upgrade.c. */
@@ -92,19 +99,18 @@ enum keeper_phase {
 	UPGRADE_READY,   /* new inspectors are getting ready beside the old ones */
 	UPGRADE_LEAVING, /* old inspectors finish what they have in hand */
 	UPGRADE_DONE,
-	UPGRADE_CONTROL, /* told; the control process is to be replaced, too */
 };
 
 struct keeper_upgrade {
 	enum keeper_phase phase;
 	uint32_t number; /* of the request */
 	uint64_t until_ns;
-	int old_exe; /* the way back; -1: none */
+	int old_exe, old_plugin; /* the way back; -1: none */
 	bool back;   /* this is the old program again */
 	char why[KEEPER_TEXT];
 };
 
-#define KEEPER_LAYOUT 1u /* of what one program hands to its next version */
+#define KEEPER_LAYOUT 1u                /* of what one program hands to its next version */
 #define KEEPER_RESUME "SPILLWAY_RESUME" /* environment: the descriptor of that */
 
 struct keeper {
@@ -116,11 +122,13 @@ struct keeper {
 	int exe, plugin; /* what is executed as a role; the plug-in or program */
 	int board_fd, board_read_fd;
 	struct board *board;
-	struct keeper_process control;
-	uint32_t control_deaths; /* in a row, soon after the start */
-	uint64_t control_at_ns;  /* not before then is the next one started */
-	int control_socket, control_listener;
-	bool ends; /* the run can't go on: k->error */
+	struct keeper_control control, old_control; /* the latter serves who is still connected */
+	uint32_t control_deaths;                    /* in a row, soon after the start */
+	uint64_t control_at_ns;                     /* not before then is the next one started */
+	int control_listener;
+	struct spw_counter counter; /* fd -1: can't be read here */
+	uint64_t count_at_ns;
+	bool ends;               /* the run can't go on: k->error */
 	char error[KEEPER_TEXT]; /* "what: why; what to do" of the last failure */
 };
 
@@ -152,7 +160,7 @@ void keeper_stop(struct keeper *k, enum lane_reason reason);
 /* Asks the engine of a queue's lane for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */
 int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t value);
 
-/* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and two more. */
+/* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and four more. */
 unsigned keeper_descriptors(const struct keeper *k, int *fds);
 
 #endif

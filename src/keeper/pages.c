@@ -43,7 +43,7 @@ int keeper_reopen_read_only(int fd)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static int make_state(struct keeper_lane *l)
+static int make_state(struct keeper *k, struct keeper_lane *l)
 {
 	struct channel_state *state = keeper_make_page("spillway-state", sizeof(*state), &l->state_fd);
 	bool keyed;
@@ -54,7 +54,9 @@ static int make_state(struct keeper_lane *l)
 	state->version = CHANNEL_VERSION;
 	state->classes = l->classes;
 	for (unsigned i = 0; i < l->classes; i++)
-		state->class[i].queue = l->page->queue[i];
+		state->class[i] = (struct channel_class){.queue = l->page->queue[i],
+							 .priority = k->config.class[i].priority,
+							 .has_mark = k->config.class[i].mark_mask != 0};
 	munmap(state, sizeof(*state));
 	l->state_read_fd = keeper_reopen_read_only(l->state_fd);
 	return l->state_read_fd < 0 || !keyed ? -errno : 0;
@@ -76,7 +78,7 @@ int keeper_make_pages(struct keeper *k, struct keeper_lane *l)
 	l->page->classes = l->classes;
 	for (unsigned i = 0; i < l->classes; i++)
 		l->page->queue[i] = (uint16_t)(k->config.queue[i] + (l->number - k->config.first));
-	error = make_state(l);
+	error = make_state(k, l);
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; is /proc mounted?", strerror(-error));
 	return EXIT_DONE;
@@ -122,7 +124,7 @@ void keeper_lane_blank(struct keeper_lane *l)
 
 void keeper_close_lane(struct keeper_lane *l)
 {
-	const int fds[] = {l->proc_fd, l->page_fd, l->state_fd,   l->state_read_fd, l->bell,         l->wake,
+	const int fds[] = {l->proc_fd, l->page_fd,    l->state_fd, l->state_read_fd, l->bell,        l->wake,
 			   l->lease,   l->lease_read, l->listener, l->engine_socket, l->engine.pidfd};
 
 	keeper_clear_seat(&l->seat);

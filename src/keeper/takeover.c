@@ -102,8 +102,7 @@ static pid_t pid_of(int pidfd)
 
 static struct keeper_process adopted(int pidfd)
 {
-	return (struct keeper_process){
-	    .pid = pid_of(pidfd), .pidfd = pidfd, .adopted = true, .started_ns = clock_ns()};
+	return (struct keeper_process){.pid = pid_of(pidfd), .pidfd = pidfd, .adopted = true, .started_ns = clock_ns()};
 }
 
 static void *map(int fd, size_t size)
@@ -163,8 +162,8 @@ static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
 	l->listener = gift[GIFT_LISTENER];
 	l->engine = adopted(gift[GIFT_ENGINE]);
 	for (unsigned i = 0; i < sockets && !error; i++)
-		error = spw_queue_adopt(&l->queue[i], l->page->queue[i], fds[i],
-					fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0), &l->page->config[i]);
+		error = spw_queue_adopt(&l->queue[i], l->page->queue[i], fds[i], fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0),
+					&l->page->config[i]);
 	if (!error && count - sockets == GIFTS_MAX)
 		take_inspector(l, gift);
 	return error;

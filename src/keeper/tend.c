@@ -5,6 +5,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "keeper/isolation.h"
 #include "log/log.h"
 
 #include <signal.h>
@@ -18,8 +19,8 @@
 #define PAUSE_MAX   (10 * SECOND)
 #define WORTHY      1000u /* packets answered: the next inspector is started at once */
 #define LOOP_DEATHS 5u
-#define ENGINE_SOON SECOND        /* an engine that dies sooner is not replaced at once for ever */
-#define ENGINE_HUNG (2 * SECOND)  /* without a turn of its loop */
+#define ENGINE_SOON SECOND       /* an engine that dies sooner is not replaced at once for ever */
+#define ENGINE_HUNG (2 * SECOND) /* without a turn of its loop */
 #define POISON_NS   (300 * SECOND)
 #define POISON_FROM 2u /* deaths */
 
@@ -70,6 +71,7 @@ static void bury_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 	char how[64];
 
 	plan_engine(l, now, now - l->engine.started_ns < ENGINE_SOON);
+	board_of(k, l)->engine.pid = 0; /* first: whoever sees the count does not see the dead one's pid */
 	board_of(k, l)->engine.restarts++;
 	log_line("queue %u: the engine %s; another takes over what is held", l->number,
 		 keeper_how_ended(&l->engine, how, sizeof(how)));
@@ -79,7 +81,8 @@ static void watch_engine(struct keeper_lane *l, uint64_t now)
 {
 	uint64_t ticked = __atomic_load_n(&l->page->ticked_ns, __ATOMIC_RELAXED);
 
-	if (now < ticked + ENGINE_HUNG || keeper_stuck(&l->engine_watch, l->engine.pid, now, ENGINE_HUNG) != STUCK_YES) {
+	if (now < ticked + ENGINE_HUNG ||
+	    keeper_stuck(&l->engine_watch, l->engine.pid, now, ENGINE_HUNG) != STUCK_YES) {
 		if (now < ticked + ENGINE_HUNG)
 			l->engine_watch.since_ns = 0;
 		return;
@@ -213,8 +216,10 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 	keeper_how_ended(p, how, sizeof(how));
 	if (never_started(l)) {
 		k->ends = true;
-		keeper_fail(k, EXIT_FAILED, "queue %u: the inspector %s before it was ready; what was held is %s, mend it and start again",
-			    l->number, how, policy_word(l, REASON_DOWN));
+		keeper_fail(
+		    k, EXIT_FAILED,
+		    "queue %u: the inspector %s before it was ready; what was held is %s, mend it and start again",
+		    l->number, how, policy_word(l, REASON_DOWN));
 		return;
 	}
 	log_line("queue %u: the inspector %s; what it had in hand is %s, another is started", l->number, how,
@@ -222,6 +227,7 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 	if (hung || lied || own_fault(p))
 		note_poison(l, now);
 	plan_inspector(k, l, now);
+	board_of(k, l)->inspector.pid = 0;
 	board_of(k, l)->inspector.restarts++;
 	l->gone = true;
 }
@@ -305,8 +311,11 @@ static void note_ready(struct keeper *k, struct keeper_lane *l)
 	bool ready = __atomic_load_n(&l->seat.answers->ready, __ATOMIC_ACQUIRE) == 1;
 	struct board_lane *b = board_of(k, l);
 
+	if (ready && b->inspector_state == INSPECTOR_RUNNING)
+		return;
 	if (ready)
 		l->was_ready = true;
+	b->filters = isolation_filters(l->seat.process.pid);
 	if (b->inspector_state != INSPECTOR_HUNG && (ready || b->inspector_state != INSPECTOR_LOOPING))
 		b->inspector_state = ready ? INSPECTOR_RUNNING : INSPECTOR_STARTING;
 }

@@ -23,7 +23,8 @@ enum channel_verdict {
 	CHANNEL_POISONED,   /* its flow is poison: not inspected, goes by the class's policy */
 };
 
-/* A bit of channel_answer.set beside SPW_VERDICT_*: the user's code was not asked, its earlier word on the flow held. */
+/* A bit of channel_answer.set beside SPW_VERDICT_*: the user's code was not asked, its earlier word on the flow held.
+ */
 #define CHANNEL_TRUSTED (1u << 16)
 
 /*
@@ -79,8 +80,8 @@ struct channel_class {
 struct channel_state {
 	uint32_t version;
 	uint32_t classes;
-	uint64_t consumed;      /* answers of the active inspector taken so far */
-	uint32_t active;        /* number of the inspector that may receive; 0: none, finish what is in hand and leave */
+	uint64_t consumed; /* answers of the active inspector taken so far */
+	uint32_t active;   /* number of the inspector that may receive; 0: none, finish what is in hand and leave */
 	uint32_t engine_sleeps; /* 1: ring the bell after writing an answer */
 	uint64_t key[2];        /* of the flow hash (SipHash-2-4) */
 	struct channel_class class[CHANNEL_CLASSES];

@@ -42,6 +42,7 @@ struct lane_sample {
 	uint32_t user_dropped;
 	uint32_t socket_drops;
 	bool coherent; /* nothing moved while these were read */
+	bool pressed;  /* the socket's buffer is nearly full */
 };
 
 /* The columns of the ledger: every packet seen stands in exactly one. */
@@ -80,17 +81,18 @@ struct lane_class {
 	enum lane_state state;
 	enum lane_reason reason; /* of open, shut, probing; or of the turn under way */
 	bool turning;            /* what is held is being settled; then the class is opened (or shut) */
+	bool looked;             /* since the state began */
 	uint64_t since_ns;
 	uint64_t changes;   /* of state so far */
 	uint64_t overtaken; /* packets that may have been overtaken at openings: the bound, summed up */
 	uint64_t rounds;    /* times that packets may have gone round the inspector */
 
-	uint64_t ids;           /* last id assigned, of the last sample */
-	uint64_t settled;       /* every id up to here is decided and told to the kernel */
-	uint64_t answered;      /* every id up to here was answered, or belonged to an inspector that is gone */
-	uint64_t early_upto;    /* highest id that was answered early */
-	uint64_t due;           /* ids up to here are to be settled by policy at once */
-	uint64_t owed;          /* ids up to here were settled by policy with an inspector that may have read them */
+	uint64_t ids;        /* last id assigned, of the last sample */
+	uint64_t settled;    /* every id up to here is decided and told to the kernel */
+	uint64_t answered;   /* every id up to here was answered, or belonged to an inspector that is gone */
+	uint64_t early_upto; /* highest id that was answered early */
+	uint64_t due;        /* ids up to here are to be settled by policy at once */
+	uint64_t owed;       /* ids up to here were settled by policy with an inspector that may have read them */
 	enum lane_reason due_reason;
 	uint64_t held;        /* of the last sample */
 	uint64_t gaps;        /* ids booked as never held */
@@ -98,19 +100,26 @@ struct lane_class {
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
 	uint64_t queue_dropped, user_dropped, socket_drops;
+	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
+	uint64_t counted_gaps; /* the same, as the kernel counts each of them where its flag is off */
+	bool flag_was_on;      /* some of the time since the last look at which nothing moved */
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
 	uint64_t missing;     /* least number of unexplained ids over the last samples */
 	unsigned missing_for; /* so many samples */
-	uint64_t pool;        /* ids settled by policy of which some may have been gaps */
+	uint64_t pool;        /* ids settled by policy of which some may have been gaps, */
 	enum lane_reason pool_reason;
+	bool pool_shut;      /* for this reason, by this policy */
+	unsigned pool_looks; /* looks since then, at none of which all stood still */
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
-	uint64_t late_upto; /* ids up to here are past their deadline */
+	bool pressed;                         /* of the last sample */
+	uint64_t late_upto;                   /* ids up to here are past their deadline */
 	uint64_t late_first_ns, late_last_ns; /* lateness without a long pause: began, was last seen; 0: none yet */
 
 	uint64_t window_ns; /* the breaker's window: begun then, */
 	uint64_t window_late, window_good;
+	uint64_t good_before; /* in the window before */
 	unsigned bad_windows;
 	uint64_t probe_ns; /* the next probe; while probing: when this one began */
 	uint64_t pause_ns; /* before the next probe */
@@ -141,13 +150,14 @@ struct lane {
 	uint64_t now_ns;  /* of the last tick */
 
 	uint32_t inspector; /* the active one's number; 0: none */
+	uint32_t gone;      /* number of the last one that was active and is gone: it never is again */
 	uint64_t consumed;  /* answers of it taken */
 	uint64_t answered;  /* packets that it has answered */
 	uint64_t down_ns;   /* no inspector since then; 0: there is one */
 	enum lane_reason down_reason;
-	bool down_long; /* no new one soon: open at once */
-	bool leaving;   /* it finishes what is in hand and leaves */
-	bool busy;      /* its word: the user's code has a packet in hand */
+	bool down_long;                 /* no new one soon: open at once */
+	bool leaving;                   /* it finishes what is in hand and leaves */
+	bool busy;                      /* its word: the user's code has a packet in hand */
 	uint64_t wait_ns, wait_last_ns; /* packets waited then, first and last, without an answer since; 0: none */
 	bool stalled;                   /* the two lie hung_ns apart */
 
@@ -209,21 +219,24 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
 			     uint64_t sequence, struct lane_orders *out);
 
 /*
- * Time goes on: settles what is late or due, opens, probes and closes. `early[i]`: the slots of class i. True where more
- * is to be done at once: carry the orders out and call again.
+ * Time goes on: settles what is late or due, opens, probes and closes. `early[i]`: the slots of class i. True where
+ * more is to be done at once: carry the orders out and call again.
  */
 bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out);
 
-/* Nobody was there between the last tick and now: that time is nobody's delay. */
+/* How long may pass between two looks at the kernel: a small part of the shortest deadline. */
+uint64_t lane_step_ns(const struct lane *l);
+
+/* Nobody was there between the last tick and now: that time is nobody's delay. The kernel has each class's config. */
 void lane_resume(struct lane *l, uint64_t now_ns);
 
 /* Inspector `number` is ready and gets the packets from now on. */
 void lane_inspector_active(struct lane *l, uint32_t number, uint64_t now_ns);
 
 /*
- * The inspector is gone, all its answers were taken, and nobody else reads. unread[i]: the first id that is still in the
- * socket of class i (the caller's ids are fresh; `ids` plus one: none). What it had in hand is due; the next one starts
- * there. `reason`: REASON_DOWN or REASON_HUNG.
+ * The inspector is gone, all its answers were taken, and nobody else reads. unread[i]: the first id that is still in
+ * the socket of class i (the caller's ids are fresh; `ids` plus one: none). What it had in hand is due; the next one
+ * starts there. `reason`: REASON_DOWN or REASON_HUNG.
  */
 void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reason reason, uint64_t now_ns);
 
@@ -234,7 +247,8 @@ void lane_discarded(struct lane_class *c, struct lane_early *early, uint64_t id,
 void lane_unread(struct lane_class *c, uint64_t id);
 
 /* The policy or the length has changed; `now` was looked at just before the kernel was told. */
-void lane_switch(struct lane_class *c, const struct lane_sample *now, const struct lane_config *config, uint64_t now_ns);
+void lane_switch(struct lane_class *c, const struct lane_sample *now, const struct lane_config *config,
+		 uint64_t now_ns);
 
 /*
  * The counter before the queue, read when nothing moved: what it has counted more than ids and queue drops. `fresh`: it

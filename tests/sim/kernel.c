@@ -107,6 +107,8 @@ struct kernel *kernel_new(const struct kernel_options *options)
 	if (!k)
 		return NULL;
 	k->options = *options;
+	if (!k->options.table)
+		k->options.table = KERNEL_TABLE;
 	k->pool.size = options->packets ? options->packets : KERNEL_TABLE + 16;
 	k->buckets = 1;
 	while (k->buckets < k->pool.size)
@@ -431,7 +433,7 @@ static enum enqueued enqueue_one(struct kernel *k, struct queue *q, const struct
 		return overflow(q, &q->queue_dropped, FATE_FULL, fate);
 	}
 	k->entry[e] = (struct entry){.id = ++q->sequence, .queue = q->number, .hook = at, .packet = *packet};
-	if (q->held >= KERNEL_TABLE) {
+	if (q->held >= k->options.table) {
 		free_entry(k, e);
 		return overflow(q, &q->queue_dropped, FATE_TABLE, fate);
 	}

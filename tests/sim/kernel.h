@@ -19,7 +19,7 @@
 #define KERNEL_RULES   8      /* of one hook, at most */
 #define KERNEL_QUEUES  16     /* bound at one time, at most */
 #define KERNEL_SOCKETS 16     /* open at one time, at most */
-#define KERNEL_TABLE   65536u /* packets that one queue can hold, however long it may be */
+#define KERNEL_TABLE   65536u /* packets that one queue can hold where it has a table of ids */
 #define KERNEL_RANGE   65531u /* the largest copy range, and the one that a bind begins with */
 #define KERNEL_LENGTH  1024u  /* the length that a bind begins with */
 
@@ -113,6 +113,7 @@ extern const char *const kernel_mistake_names[MISTAKES];
 struct kernel_options {
 	unsigned packets; /* that can be held at one time, all queues together; 0: KERNEL_TABLE + 16. More: no memory */
 	unsigned messages; /* that can lie in sockets at one time, together; 0: as many. More: no room */
+	uint32_t table; /* packets that one queue can hold, however long it may be; 0: KERNEL_TABLE. Old kernels: ~0 */
 	bool enospc; /* fail-open as the patch of 2012 told it: enqueueing returns -ENOSPC and the caller goes on with
 			the remaining hooks, instead of the queue reinjecting by itself */
 	bool conntrack; /* the kernel can attach conntrack entries: else its flag is refused */

@@ -95,7 +95,7 @@ bool netlink_post(struct netlink *n, struct socket *s, const struct kernel_messa
 	n->message[m] = (struct message){.truesize = truesize, .content = *content};
 	*(s->last ? &n->message[s->last].next : &s->first) = m;
 	s->last = m;
-	s->used = (uint32_t)used;
+	s->used += truesize;
 	return true;
 }
 
@@ -139,22 +139,22 @@ int netlink_receive(struct netlink *n, struct socket *s, struct kernel_message *
 
 /*
  * kmalloc's sizes for the linear part and struct skb_shared_info behind it (alloc_skb(), kmalloc_size_roundup()): one
- * cache for small heads, else powers of two. What lies in page fragments is charged by its bytes, unless all fits into
- * the linear part (skb_zerocopy()).
+ * cache for small heads, else powers of two. What lies in page fragments is charged by its bytes, unless all of it fits
+ * into what is left of the linear part (skb_zerocopy()). Room is made for every attribute that a packet may come with
+ * (nfqnl_build_packet_message()); how much is left goes by the ones of a packet that came in, without a mark.
  */
 uint32_t kernel_truesize(uint32_t copied, uint32_t linear, uint32_t queue_flags)
 {
 	const uint32_t shared_info = 320;
 	const uint32_t sk_buff = 256;
 	const uint32_t small = 576;
+	const uint32_t reserved = 120 + (queue_flags & SPW_UID_GID ? 16 : 0) + (copied ? 4 : 0);
+	const uint32_t written = 76;
 	const uint32_t head = linear < copied ? linear : copied;
-	/* nfqnl_build_packet_message(): what every message makes room for */
-	const uint32_t attributes = 112 + (queue_flags & SPW_UID_GID ? 16 : 0) + (copied ? 4 : 0);
-	const uint32_t least = ((attributes + head + 63) & ~63u) + shared_info;
 	uint32_t room = small;
 
-	if (least > small)
-		for (room = 1024; room < least;)
+	if (reserved + head + shared_info > small)
+		for (room = 1024; room < reserved + head + shared_info;)
 			room *= 2;
-	return room + sk_buff + (attributes + copied + shared_info <= room ? 0 : copied - head);
+	return room + sk_buff + (written + copied + shared_info <= room ? 0 : copied - head);
 }

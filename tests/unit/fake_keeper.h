@@ -102,8 +102,8 @@ static inline void fake_child(const struct fake *f, int keeper, int log, rlim_t 
 	exit(control_main());
 }
 
-/* `descriptors`: limit of the control process; 0: none. */
-static inline void fake_start(struct fake *f, rlim_t descriptors)
+/* `descriptors`: limit of the control process; 0: none. `owner`: the keeper's user. */
+static inline void fake_start(struct fake *f, rlim_t descriptors, uid_t owner)
 {
 	int pair[2], log[2];
 
@@ -113,7 +113,9 @@ static inline void fake_start(struct fake *f, rlim_t descriptors)
 	snprintf(f->path, sizeof(f->path), "%s/control", f->directory);
 	f->listener = control_listen(f->path);
 	assert_true(f->listener >= 0);
+	assert_int_equal(seteuid(owner), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(seteuid(getuid()), 0);
 	assert_int_equal(pipe2(log, O_CLOEXEC), 0);
 	fflush(NULL);
 	f->control = fork();
@@ -175,7 +177,7 @@ static inline const char *fake_hear(int fd)
 	while ((n = recv(fd, reply + used, sizeof(reply) - 1 - used, 0)) > 0)
 		used += (size_t)n;
 	close(fd);
-	reply[used] = '\0';
+	reply[n < 0 ? 0 : used] = '\0';
 	return reply;
 }
 

@@ -6,6 +6,8 @@
 
 #include "fake_keeper.h"
 
+#include "cli/cli.h"
+
 #include <jansson.h>
 
 #define STATUS   "{\"version\":1,\"request\":\"status\"}\n"
@@ -17,7 +19,7 @@ static struct fake f;
 static int start(void **state)
 {
 	(void)state;
-	fake_start(&f, 0);
+	fake_start(&f, 0, geteuid());
 	return 0;
 }
 
@@ -94,13 +96,13 @@ static void replies_swapped(void **state)
 	assert_int_equal(second.value, UINT32_MAX);
 	assert_int_not_equal(first.number, second.number);
 	status_is_served();
-	fake_reply(&f, second.number + 1000, 0, "");
+	fake_reply(&f, second.number + 1000, 3, "nobody's");
 	fake_reply(&f, second.number, 0, "");
 	assert_string_equal(fake_hear(set), DONE);
-	fake_reply(&f, second.number, 1, "twice");
+	fake_reply(&f, second.number, 3, "twice");
 	status_is_served();
-	fake_reply(&f, first.number, 0, "");
-	assert_string_equal(fake_hear(upgrade), DONE);
+	fake_reply(&f, first.number, 1, "the first one's");
+	assert_non_null(strstr(fake_hear(upgrade), "the first one's"));
 }
 
 /* A keeper that does not listen for a while gets all that was asked, later. */
@@ -139,7 +141,7 @@ static void keeper_gone(void **state)
 	fake_asked(&f);
 	assert_int_equal(fake_stop(&f), 0);
 	assert_non_null(strstr(fake_hear(fd), "has ended"));
-	fake_start(&f, 0);
+	fake_start(&f, 0, geteuid());
 }
 
 static void nonsense(void **state)
@@ -201,6 +203,189 @@ static void thousand_clients(void **state)
 	status_is_served();
 }
 
+/* With fewer descriptors than places, those that say nothing give theirs back. */
+static void no_descriptors(void **state)
+{
+	int fd[40];
+
+	(void)state;
+	fake_start(&f, 140, geteuid());
+	for (int i = 0; i < 40; i++)
+		fd[i] = fake_say(&f, "{");
+	status_is_served();
+	for (int i = 0; i < 40; i++)
+		close(fd[i]);
+	status_is_served();
+	assert_int_equal(fake_stop(&f), 0);
+}
+
+static const char *heard_as(uid_t uid)
+{
+	int fd;
+
+	assert_int_equal(seteuid(uid), 0);
+	fd = fake_say(&f, STATUS);
+	assert_int_equal(seteuid(getuid()), 0);
+	return fake_hear(fd);
+}
+
+static void flood_as(uid_t uid, int *fd, int count)
+{
+	assert_int_equal(seteuid(uid), 0);
+	for (int i = 0; i < count; i++)
+		fd[i] = fake_connect(&f);
+	assert_int_equal(seteuid(getuid()), 0);
+}
+
+static void other_users(void **state)
+{
+	int fd[400], root;
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	fake_start(&f, 0, 1234);
+	assert_int_equal(chmod(f.directory, 0755), 0);
+	assert_int_equal(chmod(f.path, 0666), 0);
+	assert_string_equal(heard_as(4321), "");
+	assert_non_null(strstr(heard_as(1234), "lanes"));
+	root = fake_connect(&f);
+	flood_as(1234, fd, 200);
+	usleep(200000); /* from now on they may be pushed out */
+	flood_as(1234, fd + 200, 200);
+	status_is_served();
+	assert_int_equal(send(root, STATUS, strlen(STATUS), MSG_NOSIGNAL), (ssize_t)strlen(STATUS));
+	assert_non_null(strstr(fake_hear(root), "lanes"));
+	for (int i = 0; i < 400; i++)
+		close(fd[i]);
+	assert_int_equal(fake_stop(&f), 0);
+}
+
+/* Whoever is too slow is disconnected; whoever waits too long is told. */
+static void too_slow(void **state)
+{
+	int silent = fake_connect(&f), asking = fake_say(&f, FAIL_OFF), slow = fake_connect(&f);
+	struct ask a = fake_asked(&f);
+
+	(void)state;
+	for (size_t i = 0; i < 60 && send(slow, STATUS + i, 1, MSG_NOSIGNAL) == 1; i++)
+		usleep(200000);
+	assert_string_equal(fake_hear(slow), "");
+	assert_string_equal(fake_hear(silent), "");
+	status_is_served();
+	assert_non_null(strstr(fake_hear(asking), "in time"));
+	fake_reply(&f, a.number, 0, "");
+	status_is_served();
+}
+
+static pid_t start_verb(int (*verb)(int, char **), const char *const *words)
+{
+	char *argv[8] = {NULL};
+	int argc = 0;
+	pid_t pid;
+
+	while (words[argc])
+		argc++;
+	memcpy(argv, words, (size_t)argc * sizeof(*argv));
+	fflush(NULL);
+	pid = fork();
+	if (pid)
+		return pid;
+	fake_place(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+	fake_place(open("/dev/null", O_WRONLY), STDERR_FILENO);
+	exit(verb(argc, argv));
+}
+
+static int ended(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+}
+
+static void verb_asks(int (*verb)(int, char **), const char *const *words, struct ask expected)
+{
+	pid_t pid = start_verb(verb, words);
+	struct ask a = fake_asked(&f);
+
+	assert_int_equal(a.op, expected.op);
+	assert_int_equal(a.queue, expected.queue);
+	assert_int_equal(a.value, expected.value);
+	fake_reply(&f, a.number, 0, "");
+	assert_int_equal(ended(pid), 0);
+	pid = start_verb(verb, words);
+	fake_reply(&f, fake_asked(&f).number, 4, "x");
+	assert_int_equal(ended(pid), 4);
+}
+
+#define SET(...)  ((const char *const[]){"set", "--control", f.path, "--queue", __VA_ARGS__, NULL})
+#define ASK(verb) ((const char *const[]){verb, "--control", f.path, NULL})
+
+static void verbs(void **state)
+{
+	(void)state;
+	verb_asks(set_verb, SET("10", "fail-open", "on"), (struct ask){.op = ASK_FAIL_OPEN, .queue = 10, .value = 1});
+	verb_asks(set_verb, SET("65535", "length", "16"), (struct ask){.op = ASK_LENGTH, .queue = 65535, .value = 16});
+	verb_asks(set_verb, SET("0", "open"), (struct ask){.op = ASK_TURN, .value = 1});
+	verb_asks(set_verb, SET("0", "inspect"), (struct ask){.op = ASK_TURN});
+	verb_asks(upgrade_verb, ASK("upgrade"), (struct ask){.op = ASK_UPGRADE});
+	assert_int_equal(ended(start_verb(set_verb, SET("0", "open", "wide"))), 2);
+	assert_int_equal(ended(start_verb(set_verb, SET("0", "shut"))), 2);
+	assert_int_equal(ended(start_verb(status_verb, ASK("status"))), 0);
+	assert_int_equal(ended(start_verb(audit_verb, ASK("audit"))), 0);
+	f.page[1]->snapshot[0].class[0].books.lost = 1;
+	assert_int_equal(ended(start_verb(audit_verb, ASK("audit"))), 1);
+}
+
+static void the_name(void **state)
+{
+	char stale[96], file[96], longer[200];
+	struct stat st;
+	int fd;
+
+	(void)state;
+	assert_int_equal(stat(f.path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(control_listen(f.path), -EADDRINUSE);
+	snprintf(stale, sizeof(stale), "%s/stale", f.directory);
+	close(control_listen(stale));
+	fd = control_listen(stale);
+	assert_true(fd >= 0);
+	close(fd);
+	control_unlist(stale);
+	snprintf(file, sizeof(file), "%s/file", f.directory);
+	fd = open(file, O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	assert_int_equal(control_listen(file), -EADDRINUSE);
+	unlink(file);
+	memset(longer, 'x', sizeof(longer));
+	longer[sizeof(longer) - 1] = '\0';
+	assert_int_equal(control_listen(longer), -ENAMETOOLONG);
+	status_is_served();
+}
+
+/* Pages of another layout are not looked into. */
+static void other_layout(void **state)
+{
+	int status;
+
+	(void)state;
+	fake_start(&f, 0, geteuid());
+	fake_stop(&f);
+	fake_pages(&f);
+	f.page[1]->version++;
+	f.listener = f.keeper = f.log = open("/dev/null", O_RDWR);
+	fflush(NULL);
+	f.control = fork();
+	if (!f.control)
+		fake_child(&f, f.keeper, f.log, 0);
+	assert_int_equal(waitpid(f.control, &status, 0), f.control);
+	assert_int_equal(WEXITSTATUS(status), 1);
+	close(f.listener);
+	fake_unmap(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +399,12 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(half_close, start, stop),
 	    cmocka_unit_test_setup_teardown(two_lines, start, stop),
 	    cmocka_unit_test_setup_teardown(thousand_clients, start, stop),
+	    cmocka_unit_test(no_descriptors),
+	    cmocka_unit_test(other_users),
+	    cmocka_unit_test_setup_teardown(too_slow, start, stop),
+	    cmocka_unit_test_setup_teardown(verbs, start, stop),
+	    cmocka_unit_test_setup_teardown(the_name, start, stop),
+	    cmocka_unit_test(other_layout),
 	};
 	struct rlimit l;
 

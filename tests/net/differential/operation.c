@@ -99,7 +99,7 @@ static struct kernel_config any_config(uint64_t *random)
 {
 	static const uint8_t commands[] = {KERNEL_BIND, KERNEL_BIND, KERNEL_UNBIND, 0, 3, 4, 5, 255};
 	static const uint8_t modes[] = {0, 1, 2, 2, 3, 255};
-	static const uint32_t ranges[] = {0, 1, 64, 100, 600, KERNEL_RANGE - 1, KERNEL_RANGE, KERNEL_RANGE + 1, ~0u};
+	static const uint32_t ranges[] = {0, 1, 64, 80, 600, KERNEL_RANGE - 1, KERNEL_RANGE, KERNEL_RANGE + 1, ~0u};
 	static const uint32_t lengths[] = {0, 1, 2, 3, 5, 8, 1024, ~0u};
 	struct kernel_config config = {.set = below(random, 32)};
 
@@ -115,7 +115,7 @@ static struct kernel_config any_config(uint64_t *random)
 /* What a program would say: all in one message. */
 static struct kernel_config good_config(uint64_t *random, bool bind)
 {
-	static const uint32_t ranges[] = {0, 0, 64, 100, 600};
+	static const uint32_t ranges[] = {0, 0, 64, 80, 600};
 	static const uint32_t lengths[] = {0, 1, 3, 5, 8, 20, 1024};
 	struct kernel_config config = {.set = KERNEL_PARAMS | KERNEL_MAXLEN | KERNEL_FLAGS | KERNEL_MASK};
 
@@ -171,16 +171,17 @@ static uint32_t some_value(uint64_t *random, uint16_t queue)
 
 static void make_verdict(uint64_t *random, struct op *op)
 {
-	static const uint32_t lengths[] = {10, 28, 36, 64, 100, 528, 1400};
+	static const uint32_t lengths[] = {10, 28, 36, 64, 80, 528, 1400};
 	struct kernel_verdict *v = &op->verdict;
 
+	op->amount = one_in(random, 4) ? 1 + below(random, 4) : 1;
 	op->back = one_in(random, 16) ? (int32_t)next(random) : (int32_t)below(random, 14) - 2;
 	v->value = some_value(random, op->queue);
 	if (one_in(random, 3)) {
 		v->set |= SPW_VERDICT_MARK;
 		v->mark = some_mark(random);
 	}
-	if (!one_in(random, 6))
+	if (op->amount > 1 || !one_in(random, 6))
 		return;
 	v->set |= SPW_VERDICT_PAYLOAD;
 	v->payload_len = PICK(random, lengths);
@@ -200,7 +201,7 @@ static void make_traffic(uint64_t *random, struct op *op)
 	op->payload = PICK(random, payloads);
 	op->mark = one_in(random, 2) ? 0 : some_mark(random);
 	if (op->kind == OP_AGGREGATE)
-		op->amount = 2 + below(random, 9);
+		op->amount = 2 + below(random, MOST_SEGMENTS - 1);
 }
 
 static enum op_kind some_kind(uint64_t *random)
@@ -247,10 +248,10 @@ static void make_op(uint64_t *random, struct op *op)
 }
 
 /* A sequence begins with bound queues, else most of it would meet nothing, and ends with reading all that is left. */
-unsigned generate(uint64_t seed, struct op *ops, unsigned max)
+unsigned generate(uint64_t seed, struct op ops[LONGEST])
 {
 	uint64_t random = seed;
-	const unsigned middle = 4 + below(&random, max - 3 * SOCKETS - 3);
+	const unsigned middle = 4 + below(&random, LONGEST - 4 - 2 * 2 - SOCKETS);
 	unsigned n = 0;
 
 	for (unsigned s = 0; s < 2; s++) {
@@ -262,6 +263,38 @@ unsigned generate(uint64_t seed, struct op *ops, unsigned max)
 		make_op(&random, &ops[n++]);
 	for (unsigned s = 0; s < SOCKETS; s++)
 		ops[n++] = (struct op){.kind = OP_RECEIVE, .socket = s, .amount = EVENTS};
+	return n;
+}
+
+unsigned fill_table(struct op ops[LONGEST])
+{
+	const struct op receive = {.kind = OP_RECEIVE, .amount = EVENTS};
+	struct op send = {.kind = OP_SEND, .flow = FIRST_FLOW, .amount = 4096, .payload = 64};
+	struct op config = {
+	    .kind = OP_CONFIG,
+	    .queue = 1,
+	    .config = {.set = KERNEL_COMMAND | KERNEL_PARAMS | KERNEL_MAXLEN | KERNEL_MASK | KERNEL_FLAGS,
+		       .command = KERNEL_BIND,
+		       .copy_mode = SPW_COPY_META,
+		       .length = ~0u,
+		       .mask = SPW_FAIL_OPEN,
+		       .flags = SPW_FAIL_OPEN}};
+	unsigned n = 0;
+
+	ops[n++] = (struct op){.kind = OP_SOCKET};
+	ops[n++] = (struct op){.kind = OP_BUFFER, .amount = 4000000};
+	ops[n++] = config;
+	for (unsigned sent = 0; sent < KERNEL_TABLE; sent += send.amount) {
+		ops[n++] = send;
+		ops[n++] = receive;
+	}
+	send.amount = 20;
+	ops[n++] = send;
+	config.config.set = KERNEL_MASK | KERNEL_FLAGS;
+	config.config.flags = 0;
+	ops[n++] = config;
+	ops[n++] = send;
+	ops[n++] = receive;
 	return n;
 }
 
@@ -303,7 +336,10 @@ static void print_verdict(FILE *to, const struct op *op)
 {
 	const struct kernel_verdict *v = &op->verdict;
 
-	fprintf(to, " id=%" PRIu32 " (last-%" PRId32 ") value=0x%" PRIx32, op->id, op->back, v->value);
+	fprintf(to, " id=%" PRIu32 " (last one - %" PRId32 ")", op->id, op->back);
+	if (op->kind == OP_VERDICT && op->amount > 1)
+		fprintf(to, " and %" PRIu32 " more", op->amount - 1);
+	fprintf(to, " value=0x%" PRIx32, v->value);
 	if (v->set & SPW_VERDICT_MARK)
 		fprintf(to, " mark=0x%" PRIx32, v->mark);
 	if (v->set & SPW_VERDICT_PAYLOAD)
