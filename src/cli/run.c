@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -465,12 +466,21 @@ static int loop(struct run *r)
 	}
 }
 
+/* Where the program before this one left everything for us (an upgrade); -1: there was none. */
+static int resumed(void)
+{
+	const char *descriptor = getenv(KEEPER_RESUME);
+	uint64_t n;
+
+	return descriptor && parse_number(descriptor, INT_MAX, &n) ? (int)n : -1;
+}
+
 int run_verb(int argc, char **argv)
 {
 	static struct run r; /* big, and once a process */
 	struct run_options o;
 	int listener = -1, status = parse_options(argc, argv, &o);
-	int resume = getenv(KEEPER_RESUME) ? atoi(getenv(KEEPER_RESUME)) : -1;
+	int resume = resumed();
 
 	if (status)
 		return status;

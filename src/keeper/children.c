@@ -138,6 +138,7 @@ int keeper_start_control(struct keeper *k)
 	char *argv[] = {"spillway", "_control", NULL};
 	struct places p = {.count = 0};
 	struct spawn s = {.role = SPAWN_CONTROL, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
+	const unsigned lanes = k->lanes;
 	int pair[2], pages[KEEPER_LANES], error = 0;
 
 	s.cpu = -1;
@@ -146,7 +147,7 @@ int keeper_start_control(struct keeper *k)
 	place(&p, k->control_listener, CONTROL_FD_LISTENER);
 	place(&p, pair[1], CONTROL_FD_KEEPER);
 	place(&p, k->board_read_fd, CONTROL_FD_BOARD);
-	for (unsigned i = 0; i < k->lanes; i++) {
+	for (unsigned i = 0; i < lanes; i++) {
 		pages[i] = keeper_reopen_read_only(k->lane[i].page_fd);
 		if (pages[i] < 0)
 			error = -errno;
@@ -155,7 +156,7 @@ int keeper_start_control(struct keeper *k)
 	s.fd_count = p.count;
 	if (!error)
 		error = start(&k->control.process, &s);
-	for (unsigned i = 0; i < k->lanes; i++)
+	for (unsigned i = 0; i < lanes; i++)
 		if (pages[i] >= 0)
 			close(pages[i]);
 	close(pair[1]);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * To be preloaded by the tests of faults: in one of spillway's processes, the n-th request for memory, a descriptor or
- * a process is refused. Says so on stderr. After main() has begun it makes no system calls but read() and write(), since
- * the inspector's filter allows no others; it opens no file for writing.
+ * a process is refused. Says so on stderr. After main() has begun it makes no system calls but read() and write(),
+ * since the inspector's filter allows no others; it opens no file for writing.
  *
  *   FAIL_ROLE   the process whose first argument is this (run, _engine, _inspector, _control, status)
  *   FAIL_AT     which request, counted from 1 in each process
- *   FAIL_TOKEN  a FIFO: refused is only where a byte is in it, which is taken out. Absent: refused for ever from then on
+ *   FAIL_TOKEN  a FIFO: refused is only where a byte is in it, which is taken out. Absent: refused for ever from then
+ * on
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -121,9 +122,10 @@ EXPORT void *realloc(void *old, size_t size)
 		return next(old, size);
 	p = malloc(size);
 	if (p)
-		memcpy(p, old, (size_t)(early + sizeof(early) - (char *)old) < size
-				    ? (size_t)(early + sizeof(early) - (char *)old)
-				    : size);
+		memcpy(p, old,
+		       (size_t)(early + sizeof(early) - (char *)old) < size
+			   ? (size_t)(early + sizeof(early) - (char *)old)
+			   : size);
 	return p;
 }
 
