@@ -30,16 +30,18 @@ class Scene:
 
     def books(self, what, outside=False):
         """Every datagram is in exactly one column, and the firewall has counted as many. outside=True: some may have
-        passed an open class, where nobody counts; then the books must say that they don't know."""
+        passed an open class, where nobody but the firewall counts: then the books must say that they don't know."""
+        sent = self.datagrams.next
         until(f"{what}: nothing held or unexplained", lambda: quiet(self.interceptor), 10)
+        until(f"{what}: seen is what was sent, or unknown", lambda: counted(self.interceptor, sent), 10)
         q = self.interceptor.queue()
         equal(f"{what}: seen is the sum of the columns", q["seen"], columns(q))
         equal(f"{what}: lost", q["lost"], 0)
-        equal(f"{what}: the rule has counted what was sent", self.world.b.packets("filter", "NFQUEUE"), self.datagrams.next)
+        equal(f"{what}: the rule has counted what was sent", self.world.b.packets("filter", "NFQUEUE"), sent)
         if outside and q["uncounted"] is None:
-            holds(f"{what}: seen {q['seen']} is not more than was sent", q["seen"] <= self.datagrams.next)
+            holds(f"{what}: seen {q['seen']} is not more than was sent", q["seen"] <= sent)
         else:
-            equal(f"{what}: seen is what was sent", (q["seen"], q["uncounted"]), (self.datagrams.next, 0))
+            equal(f"{what}: seen is what was sent", (q["seen"], q["uncounted"]), (sent, 0))
         return q
 
     def inspects(self, what):
@@ -68,6 +70,11 @@ def accepted(interceptor):
 def columns(q):
     return sum(q["inspected"].values()) + sum(q["spilled"].values()) + sum(q["shut"].values()) + q["trusted"] + \
         q["lost"] + q["held"] + q["unreconciled"]
+
+
+def counted(interceptor, sent):
+    q = interceptor.try_queue()
+    return q is not None and (q["uncounted"] is None or q["seen"] == sent)
 
 
 def quiet(interceptor):
@@ -110,14 +117,17 @@ def nothing_left(world, control):
 
 
 def processes(world):
-    """pid -> second word of the command line, of all of this run that are alive."""
+    """pid -> second word of the command line, of all of this run that are alive; "pid1" for the helper in an inspector's
+    process namespace."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/cmdline", "rb") as f:
                 words = f.read().split(b"\0")
             if os.path.realpath(f"/proc/{pid}/exe") == os.path.realpath(world.spillway) and len(words) > 2:
-                found[int(pid)] = words[1].decode()
+                with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                    helper = f.read().strip() == "spillway-pid1"
+                found[int(pid)] = "pid1" if helper else words[1].decode()
     return found
 
 
