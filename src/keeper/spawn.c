@@ -46,8 +46,7 @@ static void child_signals(const struct spawn *s)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, s->role == SPAWN_ENGINE ? SIG_IGN : SIG_DFL);
-	/* Who reads our log may be gone; an inspector's program expects what programs expect. */
-	signal(SIGPIPE, s->role == SPAWN_INSPECTOR ? SIG_DFL : SIG_IGN);
+	signal(SIGPIPE, SIG_IGN); /* nobody dies of a log whose reader has gone */
 }
 
 static const char *const role_names[] = {
