@@ -67,8 +67,13 @@ static void on_packet(void *self, const struct spw_packet *p, struct spw_verdict
 		fake.state->active = 0;
 }
 
-static const struct spw_inspector user = {
-    .api = SPW_INSPECTOR_API, .size = sizeof(user), .name = "test", .packet = on_packet, .gap = on_gap};
+/* Wide: the narrow sandbox would end the fake engine, too, which lives in the same process. */
+static const struct spw_inspector user = {.api = SPW_INSPECTOR_API,
+					  .size = sizeof(user),
+					  .name = "test",
+					  .packet = on_packet,
+					  .gap = on_gap,
+					  .sandbox = SPW_SANDBOX_WIDE};
 
 static int run_until(unsigned packets)
 {
