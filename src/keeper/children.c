@@ -137,6 +137,7 @@ int keeper_start_control(struct keeper *k)
 	char *argv[] = {"spillway", "_control", NULL};
 	struct places p = {.count = 0};
 	struct spawn s = {.role = SPAWN_CONTROL, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
+	const unsigned lanes = k->lanes;
 	int pair[2], pages[KEEPER_LANES], error = 0;
 
 	s.cpu = -1;
@@ -145,19 +146,34 @@ int keeper_start_control(struct keeper *k)
 	place(&p, k->control_listener, CONTROL_FD_LISTENER);
 	place(&p, pair[1], CONTROL_FD_KEEPER);
 	place(&p, k->board_read_fd, CONTROL_FD_BOARD);
-	for (unsigned i = 0; i < k->lanes; i++) {
+	for (unsigned i = 0; i < lanes; i++) {
 		pages[i] = keeper_reopen_read_only(k->lane[i].page_fd);
 		place(&p, pages[i], CONTROL_FD_PAGE + (int)i);
 	}
 	s.fd_count = p.count;
-	error = start(&k->control, &s);
-	for (unsigned i = 0; i < k->lanes; i++)
+	error = start(&k->control.process, &s);
+	for (unsigned i = 0; i < lanes; i++)
 		close(pages[i]);
 	close(pair[1]);
-	if (k->control_socket >= 0)
-		close(k->control_socket);
-	k->control_socket = pair[0];
+	if (k->control.socket >= 0)
+		close(k->control.socket);
+	k->control.socket = pair[0];
 	return error;
+}
+
+/* The present one serves who is connected, and leaves; one of this program takes in the others. */
+void keeper_replace_control(struct keeper *k)
+{
+	const struct ask_reply leave = {.number = 0};
+
+	keeper_kill_and_wait(&k->old_control.process);
+	if (k->old_control.socket >= 0)
+		close(k->old_control.socket);
+	k->old_control = k->control;
+	k->control = (struct keeper_control){.process.pidfd = -1, .socket = -1};
+	(void)send(k->old_control.socket, &leave, sizeof(leave), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (keeper_start_control(k))
+		fprintf(stderr, "spillway: starting the control process: it is tried again\n");
 }
 
 bool keeper_ended(struct keeper_process *p)

@@ -25,6 +25,7 @@ void keeper_close_lane(struct keeper_lane *l);
 int keeper_start_engine(struct keeper *k, struct keeper_lane *l);
 int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keeper_seat *seat);
 int keeper_start_control(struct keeper *k);
+void keeper_replace_control(struct keeper *k);
 bool keeper_ended(struct keeper_process *p);
 void keeper_kill(struct keeper_process *p);
 void keeper_kill_and_wait(struct keeper_process *p);

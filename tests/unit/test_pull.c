@@ -15,7 +15,7 @@ static struct spw_event event[EVENTS];
 
 static void attach(unsigned window)
 {
-	/* Wide: the narrow one would end the fake engine, too, which lives in the same process. */
+	/* The process has to go on after the lane's end. */
 	const struct spw_lane_config config = {
 	    .size = sizeof(config), .window = window, .copy_range = 128, .sandbox = SPW_SANDBOX_WIDE};
 
