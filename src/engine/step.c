@@ -51,7 +51,9 @@ static int look(struct engine *e, unsigned i)
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
 	uint32_t copy_mode;
-	int error = engine_look(e->queue[i], &now, lane_unreconciled(c) != 0, &copy_mode);
+	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
+	bool careful = lane_unreconciled(c) && !e->orders.count;
+	int error = engine_look(e->queue[i], &now, careful, &copy_mode);
 
 	if (error)
 		return error;
@@ -95,15 +97,20 @@ static void set_lied(struct engine *e, enum lane_result r)
 	engine_tell(e, 1);
 }
 
+bool engine_answers_wait(const struct engine *e)
+{
+	return e->answers && !e->page->lied && e->lane.inspector == e->inspector &&
+	       __atomic_load_n(&e->answers->produced, __ATOMIC_SEQ_CST) != e->lane.consumed;
+}
+
 /* Takes the answers that are there, at most one step's worth. Returns their number. */
 static unsigned take_answers(struct engine *e)
 {
 	uint64_t produced, before = e->lane.consumed;
 	unsigned taken = 0;
 
-	if (!e->answers || e->lane.inspector != e->inspector || e->page->lied)
+	if (!engine_answers_wait(e))
 		return 0;
-	e->lane.busy = __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED) != 0;
 	produced = __atomic_load_n(&e->answers->produced, __ATOMIC_ACQUIRE);
 	if (produced - before > CHANNEL_ANSWERS) {
 		set_lied(e, ANSWER_COUNT);
@@ -248,10 +255,11 @@ bool engine_step(struct engine *e)
 
 	e->page->ticked_ns = now;
 	look_for_inspector(e);
-	/* Answers first: what is answered is not late. */
-	taken = take_answers(e);
-	if (!taken || now - e->looked_ns >= LOOK_NS)
+	e->lane.busy = e->answers && __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED);
+	if (!engine_answers_wait(e) || now - e->looked_ns >= LOOK_NS)
 		error = engine_look_all(e);
+	/* Before time passes: what is answered is not late. */
+	taken = take_answers(e);
 	more = lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 	if (e->lane.stalled)
 		engine_tell(e, 2);
