@@ -60,7 +60,9 @@ CORE_A := $(BUILD)/libcore.a
 SIM_A := $(BUILD)/libsim.a
 SPILLWAY := $(BUILD)/spillway
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
-NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(filter-out tests/net/fail_%.c,$(wildcard tests/net/*.c)))
+# Preloaded by tests.
+PRELOAD := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%.so,$(wildcard tests/net/fail_*.c))
 # What the lab's experiments start: programs, and a plug-in.
 LAB_PLUGIN := $(BUILD)/lab/slow.so
 LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
@@ -118,7 +120,7 @@ $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -Wl,--export-dynamic-symbol='spw_*' -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
-tests: $(UNIT) $(NETPROG)
+tests: $(UNIT) $(NETPROG) $(PRELOAD)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -128,6 +130,11 @@ $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS)
+# Never instrumented: it stands before the sanitizer's own allocator.
+$(BUILD)/tests/net/%.so: tests/net/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(BASE)) $(CFLAGS) $(LDFLAGS) -shared -o $@ $< -ldl
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)

@@ -6,11 +6,10 @@
 #include "engine/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -135,10 +134,9 @@ int engine_main(void)
 	int error = attach(&e);
 
 	if (error) {
-		fprintf(stderr, "spillway: engine: %s; it ends\n", strerror(-error));
+		log_line("engine: %s; it ends", strerror(-error));
 		return 1;
 	}
-	(void)signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
 	error = await_first_word(&e) ? 0 : loop(&e);
 	/* The descriptors and pages are the keeper's too: nothing ends with this process. */

@@ -6,6 +6,7 @@
 #include "engine/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -22,7 +23,9 @@
 #define LOOK_FAILED_NS  1000000000ull
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
+#define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
+#define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
 static bool passing(const struct lane_class *c)
 {
@@ -160,8 +163,14 @@ enum unread { UNREAD_NONE, UNREAD_REPLY, UNREAD_PACKET };
 static enum unread first_message(int fd, int peek, uint32_t *id)
 {
 	uint8_t head[32];
-	ssize_t n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+	ssize_t n = -1;
 
+	/* That there is none is a fact to go by; that it could not be had just now is not. */
+	for (int i = 0; n < 0 && i < RECEIVE_TRIES; i++) {
+		n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+		if (n < 0 && errno == EAGAIN)
+			break;
+	}
 	if (n < 0)
 		return UNREAD_NONE;
 	return packet_id(head, n, id) ? UNREAD_PACKET : UNREAD_REPLY;
@@ -233,8 +242,7 @@ static void look_for_inspector(struct engine *e)
 
 static void fail(struct engine *e, int error)
 {
-	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
-		strerror(-error));
+	log_line("engine: queue %u: %s; another engine is started", e->page->queue[0], strerror(-error));
 	e->failed = true;
 }
 
@@ -305,6 +313,15 @@ static bool stopped(const struct engine *e)
 	return true;
 }
 
+/* Nothing more will come; what is not understood now is looked at once more. */
+static bool explained(const struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (lane_unreconciled(&e->lane.class[i]))
+			return false;
+	return true;
+}
+
 int engine_stop(struct engine *e, enum lane_reason reason)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
@@ -319,7 +336,7 @@ int engine_stop(struct engine *e, enum lane_reason reason)
 		bool more = engine_step(e);
 
 		(void)engine_look_all(e);
-		if (!more && stopped(e))
+		if (!more && stopped(e) && (explained(e) || i >= EXPLAIN_ROUNDS))
 			break;
 		if (!more)
 			nanosleep(&pause, NULL);
