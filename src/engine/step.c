@@ -36,20 +36,38 @@ static void heal(struct engine *e, unsigned i, uint32_t copy_mode)
 	struct spw_queue_config config = engine_config(e, i, c->state);
 	uint8_t buf[128] __attribute__((aligned(8)));
 
-	if (copy_mode == config.copy_mode || e->orders.count)
+	if (copy_mode == config.copy_mode)
 		return;
 	spw_verdicts_place(e->list, buf, sizeof(buf));
 	if (!spw_verdicts_add_config(e->list, e->page->queue[i], &config))
 		(void)spw_verdicts_send(e->list, spw_queue_fd(e->queue[i]));
 }
 
+static void fail(struct engine *e, int error)
+{
+	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
+		strerror(-error));
+	e->failed = true;
+}
+
+/* What is booked is sent first: else the kernel still holds packets that the books have settled, and that many fewer
+ * seem to be missing. */
 static int look(struct engine *e, unsigned i)
 {
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
 	uint32_t copy_mode;
-	int error = engine_look(e->queue[i], &now, lane_unreconciled(c) != 0, &copy_mode);
+	int error = 0;
 
+	if (e->failed)
+		return -EIO;
+	if (e->orders.count)
+		error = engine_commit(e);
+	if (error) {
+		fail(e, error);
+		return error;
+	}
+	error = engine_look(e->queue[i], &now, lane_unreconciled(c) != 0, &copy_mode);
 	if (error)
 		return error;
 	lane_sample(c, &now, clock_ns());
@@ -224,13 +242,6 @@ static void look_for_inspector(struct engine *e)
 	e->changed = true;
 }
 
-static void fail(struct engine *e, int error)
-{
-	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
-		strerror(-error));
-	e->failed = true;
-}
-
 bool engine_step(struct engine *e)
 {
 	uint64_t now = clock_ns();
@@ -252,7 +263,7 @@ bool engine_step(struct engine *e)
 	e->changed |= more;
 	if (e->orders.payloads || taken > ANSWERS_A_STEP / 2)
 		engine_wake_inspector();
-	if (!error)
+	if (!error && !e->failed)
 		error = engine_commit(e);
 	discard(e);
 	engine_publish(e);
@@ -316,8 +327,7 @@ int engine_stop(struct engine *e, enum lane_reason reason)
 		if (!more)
 			nanosleep(&pause, NULL);
 	}
-	(void)engine_commit(e);
-	if (e->failed || !stopped(e))
+	if (e->failed || engine_commit(e) || !stopped(e))
 		return -EBUSY;
 	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where
 	 * nobody is bound. */
