@@ -41,6 +41,9 @@ void engine_wake_inspector(void);
 
 /* step.c */
 
+/* The active inspector has written answers that are not yet taken. */
+bool engine_answers_wait(const struct engine *e);
+
 /* Looks at all classes. 0 or a negative errno. */
 int engine_look_all(struct engine *e);
 /* One round of answers, time, verdicts. True where there is more to do at once. */

@@ -36,38 +36,22 @@ static void heal(struct engine *e, unsigned i, uint32_t copy_mode)
 	struct spw_queue_config config = engine_config(e, i, c->state);
 	uint8_t buf[128] __attribute__((aligned(8)));
 
-	if (copy_mode == config.copy_mode)
+	if (copy_mode == config.copy_mode || e->orders.count)
 		return;
 	spw_verdicts_place(e->list, buf, sizeof(buf));
 	if (!spw_verdicts_add_config(e->list, e->page->queue[i], &config))
 		(void)spw_verdicts_send(e->list, spw_queue_fd(e->queue[i]));
 }
 
-static void fail(struct engine *e, int error)
-{
-	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
-		strerror(-error));
-	e->failed = true;
-}
-
-/* What is booked is sent first: else the kernel still holds packets that the books have settled, and that many fewer
- * seem to be missing. */
 static int look(struct engine *e, unsigned i)
 {
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
 	uint32_t copy_mode;
-	int error = 0;
+	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
+	bool careful = lane_unreconciled(c) && !e->orders.count;
+	int error = engine_look(e->queue[i], &now, careful, &copy_mode);
 
-	if (e->failed)
-		return -EIO;
-	if (e->orders.count)
-		error = engine_commit(e);
-	if (error) {
-		fail(e, error);
-		return error;
-	}
-	error = engine_look(e->queue[i], &now, lane_unreconciled(c) != 0, &copy_mode);
 	if (error)
 		return error;
 	lane_sample(c, &now, clock_ns());
@@ -110,15 +94,20 @@ static void set_lied(struct engine *e, enum lane_result r)
 	engine_tell(e, 1);
 }
 
+bool engine_answers_wait(const struct engine *e)
+{
+	return e->answers && !e->page->lied && e->lane.inspector == e->inspector &&
+	       __atomic_load_n(&e->answers->produced, __ATOMIC_SEQ_CST) != e->lane.consumed;
+}
+
 /* Takes the answers that are there, at most one step's worth. Returns their number. */
 static unsigned take_answers(struct engine *e)
 {
 	uint64_t produced, before = e->lane.consumed;
 	unsigned taken = 0;
 
-	if (!e->answers || e->lane.inspector != e->inspector || e->page->lied)
+	if (!engine_answers_wait(e))
 		return 0;
-	e->lane.busy = __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED) != 0;
 	produced = __atomic_load_n(&e->answers->produced, __ATOMIC_ACQUIRE);
 	if (produced - before > CHANNEL_ANSWERS) {
 		set_lied(e, ANSWER_COUNT);
@@ -242,6 +231,13 @@ static void look_for_inspector(struct engine *e)
 	e->changed = true;
 }
 
+static void fail(struct engine *e, int error)
+{
+	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
+		strerror(-error));
+	e->failed = true;
+}
+
 bool engine_step(struct engine *e)
 {
 	uint64_t now = clock_ns();
@@ -251,10 +247,11 @@ bool engine_step(struct engine *e)
 
 	e->page->ticked_ns = now;
 	look_for_inspector(e);
-	/* Answers first: what is answered is not late. */
-	taken = take_answers(e);
-	if (!taken || now - e->looked_ns >= LOOK_NS)
+	e->lane.busy = e->answers && __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED);
+	if (!engine_answers_wait(e) || now - e->looked_ns >= LOOK_NS)
 		error = engine_look_all(e);
+	/* Before time passes: what is answered is not late. */
+	taken = take_answers(e);
 	more = lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 	if (e->lane.stalled)
 		engine_tell(e, 2);
@@ -263,7 +260,7 @@ bool engine_step(struct engine *e)
 	e->changed |= more;
 	if (e->orders.payloads || taken > ANSWERS_A_STEP / 2)
 		engine_wake_inspector();
-	if (!error && !e->failed)
+	if (!error)
 		error = engine_commit(e);
 	discard(e);
 	engine_publish(e);

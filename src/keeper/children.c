@@ -201,15 +201,20 @@ void keeper_kill(struct keeper_process *p)
 		(void)syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
 }
 
-void keeper_kill_and_wait(struct keeper_process *p)
+void keeper_await_end(const struct keeper_process *p, int ms)
 {
 	struct pollfd f = {.fd = p->pidfd, .events = POLLIN};
 
+	while (p->pid > 0 && poll(&f, 1, ms) < 0 && errno == EINTR)
+		;
+}
+
+void keeper_kill_and_wait(struct keeper_process *p)
+{
 	if (p->pid <= 0)
 		return;
 	keeper_kill(p);
-	while (poll(&f, 1, 2000) < 0 && errno == EINTR)
-		;
+	keeper_await_end(p, 2000);
 	(void)keeper_ended(p);
 }
 

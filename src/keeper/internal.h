@@ -28,6 +28,7 @@ int keeper_start_control(struct keeper *k);
 void keeper_replace_control(struct keeper *k);
 bool keeper_ended(struct keeper_process *p);
 void keeper_kill(struct keeper_process *p);
+void keeper_await_end(const struct keeper_process *p, int ms);
 void keeper_kill_and_wait(struct keeper_process *p);
 const char *keeper_how_ended(const struct keeper_process *p, char *buf, size_t size);
 

@@ -17,11 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUFFER_BYTES (32u << 20)
-#define BUFFER_MAX   (128u << 20)
-#define TEND_SOON_MS 10
-#define TEND_MS      100
-#define LINE_RATE    1250000000ull /* bytes a second: 10 Gbit/s */
+#define BUFFER_BYTES     (32u << 20)
+#define BUFFER_MAX       (128u << 20)
+#define TEND_SOON_MS     10
+#define STOP_PATIENCE_MS 500
+#define TEND_MS          100
+#define LINE_RATE        1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
 {
@@ -407,6 +408,8 @@ static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason 
 				l->number, strerror(-error));
 		log_books(l, &before);
 	}
+	/* It was told to leave: its stop() may run. */
+	keeper_await_end(&l->seat.process, STOP_PATIENCE_MS);
 	keeper_kill_and_wait(&l->seat.process);
 	keeper_kill_and_wait(&l->next.process);
 	keeper_kill_and_wait(&l->engine);
