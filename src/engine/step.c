@@ -341,8 +341,7 @@ int engine_stop(struct engine *e, enum lane_reason reason)
 		if (!more)
 			nanosleep(&pause, NULL);
 	}
-	(void)engine_commit(e);
-	if (e->failed || !stopped(e))
+	if (e->failed || engine_commit(e) || !stopped(e))
 		return -EBUSY;
 	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where
 	 * nobody is bound. */
