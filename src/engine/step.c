@@ -52,7 +52,7 @@ static int look(struct engine *e, unsigned i)
 	struct lane_sample now;
 	uint32_t copy_mode;
 	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
-	bool careful = lane_unreconciled(c) && !e->orders.count;
+	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
 	int error = engine_look(e->queue[i], &now, careful, &copy_mode);
 
 	if (error)
