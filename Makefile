@@ -156,8 +156,9 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
 # The fuzzers compile what they test anew, instrumented; libFuzzer is clang's. What they test is the library, or what is
 # named here.
 FUZZED_request := src/control/request.c
+FUZZED_answers := $(wildcard src/lane/*.c)
 fuzzers: $(FUZZ)
-$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request)
+$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request) $(FUZZED_answers)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \

@@ -52,7 +52,7 @@ static int look(struct engine *e, unsigned i)
 	struct lane_sample now;
 	uint32_t copy_mode;
 	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
-	bool careful = lane_unreconciled(c) && !e->orders.count;
+	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
 	int error = engine_look(e->queue[i], &now, careful, &copy_mode);
 
 	if (error)
@@ -341,8 +341,7 @@ int engine_stop(struct engine *e, enum lane_reason reason)
 		if (!more)
 			nanosleep(&pause, NULL);
 	}
-	(void)engine_commit(e);
-	if (e->failed || !stopped(e))
+	if (e->failed || engine_commit(e) || !stopped(e))
 		return -EBUSY;
 	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where
 	 * nobody is bound. */
