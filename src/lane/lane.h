@@ -103,6 +103,7 @@ struct lane_class {
 	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
 	uint64_t counted_gaps; /* the same, as the kernel counts each of them where its flag is off */
 	bool flag_was_on;      /* some of the time since the last look at which nothing moved */
+	uint64_t guessed;      /* gaps of both that are booked already, by a look at which something moved */
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
 	uint64_t missing;     /* least number of unexplained ids over the last samples */
 	unsigned missing_for; /* so many samples */

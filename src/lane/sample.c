@@ -128,22 +128,34 @@ static uint64_t known_gaps(const struct lane_class *c)
 	return c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps);
 }
 
-/* What hid and is not missing now was in the pool. Exact where nothing moved at the last look. */
-static void empty_pool(struct lane_class *c)
+/* What hid and is not missing now was in the pool. Exact where nothing moved at the last look. Returns the gaps. */
+static uint64_t empty_pool(struct lane_class *c)
 {
-	uint64_t elsewhere = missing(c), all = known_gaps(c);
+	uint64_t elsewhere = missing(c) + c->guessed, all = known_gaps(c);
 	uint64_t gaps = all > elsewhere ? least(all - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
 	lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool - gaps);
 	c->pool = 0;
+	return gaps;
+}
+
+/* Two kinds of ids meet before a look at which nothing moved. That must not make honest answers implausible: what may
+ * hide stays what it was. */
+static void guess_pool(struct lane_class *c)
+{
+	uint64_t gaps = empty_pool(c);
+
+	c->hiding += gaps;
+	c->counted_gaps += gaps;
+	c->guessed += gaps;
 }
 
 /* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
 void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
 {
 	if (pool_mixes(c, reason, shut))
-		empty_pool(c);
+		guess_pool(c);
 	c->pool_looked = false;
 	c->pool_reason = reason;
 	c->pool_shut = shut;
@@ -153,13 +165,13 @@ void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_
 /* Nothing moved: what is missing now is all that still hides. */
 static void find_gaps(struct lane_class *c)
 {
-	uint64_t all, elsewhere = missing(c);
+	uint64_t elsewhere = missing(c);
 
-	empty_pool(c);
-	all = known_gaps(c);
-	c->hiding = all > elsewhere || c->config.length >= TABLE_END ? elsewhere : all;
+	(void)empty_pool(c);
+	c->hiding = c->config.length >= TABLE_END ? elsewhere : least(known_gaps(c), elsewhere);
 	c->counted_gaps = c->hiding;
 	c->flag_was_on = false;
+	c->guessed = 0;
 }
 
 /* Could the kernel's flag have acted on queue length, which leaves no trace? Between two looks, no more was ever held

@@ -50,6 +50,7 @@ struct truth {
 	uint64_t overtaken; /* packets that a later one passed by at an opening */
 	uint64_t blur;      /* flushed packets of which nobody can tell what they were booked as */
 	bool changed;       /* the policy, at some time */
+	uint64_t guessed;   /* packets that may stand under another reason or policy: two pools met between looks */
 	uint64_t mixed;     /* gaps of which nobody can tell under which policy they arose */
 };
 
@@ -60,6 +61,9 @@ struct class_world {
 	uint64_t round_at; /* ids assigned when a packet last went round the queue */
 	struct truth truth;
 	struct lane_books books; /* of the last commit */
+	uint64_t pool;
+	enum lane_reason pool_reason;
+	bool pool_shut;
 	bool open;               /* the kernel lets everything pass */
 	bool exempt;             /* what is being settled need not be late */
 	uint64_t due;
