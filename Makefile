@@ -114,9 +114,10 @@ $(LIB_SO): $(LIB_REAL)
 	$(Q)ln -sf $(notdir $<) $(LIB_SO).$(SOVERSION)
 	$(Q)ln -sf $(notdir $<) $@
 
+# Plug-ins call the library that the command was built with.
 $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -Wl,--export-dynamic-symbol='spw_*' -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
 tests: $(UNIT) $(NETPROG)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)

@@ -75,8 +75,8 @@ struct spw_inspector {
 	/*
 	 * Called for every packet, in the order of arrival within its class (queue). `verdict` comes in as plain
 	 * SPW_ACCEPT; what it holds at the return is the answer. Packet and payload are valid until the return. While
-	 * it runs, the packets behind it wait. A verdict that can't be carried out (unknown code or bit, a payload
-	 * where the packet was cut or that spw_packet_repair() refuses) becomes a drop and is counted.
+	 * it runs, the packets behind it wait. A verdict that can't be carried out (see the errors of
+	 * spw_lane_verdict()) becomes a drop and is counted.
 	 */
 	void (*packet)(void *self, const struct spw_packet *packet, struct spw_verdict *verdict);
 
@@ -125,10 +125,11 @@ int spw_inspector_counts(struct spw_counts *counts);
  *
  *     attach, ready, { next, verdict … } until next says -ESHUTDOWN, answer what is in hand, detach
  *
- * Packets stay where they were received, readable, until they are answered. Verdicts may come in any order. Each class
- * has a window: what lies behind its oldest unanswered packet may be answered, and leaves at once, as far as 1,023 ids
- * behind it, 512 packets at most; a verdict beyond that waits in the library until older packets are answered. A
- * packet is settled by its class's policy when its deadline has passed, answered or not.
+ * Packets stay where they were received, readable, until they are answered. Verdicts may come in any order; the packets
+ * of a class leave in the order they came, when all older ones are answered or settled. A verdict is with the engine at
+ * once, and holds whatever becomes of this process, as far as 1,023 ids behind the oldest packet that is not answered,
+ * for 512 packets; one beyond that waits in the library. A packet whose deadline has passed is settled by its class's
+ * policy.
  */
 struct spw_lane; /* opaque: this process's end of a lane */
 
@@ -184,8 +185,8 @@ void spw_lane_flush(struct spw_lane *lane);
 
 /*
  * For a loop of one's own: fills in what to poll now (at most SPW_LANE_POLL_MAX; what may be received changes with what
- * is in hand, so ask before each poll). When one of them is ready, call spw_lane_next(). Returns how many. The
- * descriptors stay the lane's.
+ * is in hand, so ask before each poll). When one of them is ready, and every 100 ms until the first packet has come,
+ * call spw_lane_next(). Returns how many. The descriptors stay the lane's.
  */
 #define SPW_LANE_POLL_MAX 10
 struct pollfd;

@@ -99,7 +99,10 @@ enum spw_verdict_code {
 /*
  * A verdict. Fields beside `code` count only where their bit in `set` says so (`queue`: where code is SPW_QUEUE).
  * A replaced payload is the whole packet: where spw_packet.payload_len < length, it is refused,
- * because the kernel would cut the packet silently.
+ * because the kernel would cut the packet silently. In an inspector, lengths and checksums of it are mended (see
+ * spw_packet_repair()), and of aggregates (SPW_PACKET_GSO) TCP's alone can be replaced; with <spillway/queue.h> both is
+ * the program's affair. Kernels from 7.1 on drop it where extension headers, options, fragment bits or the length of
+ * the IP header differ from before, and refuse it in the bridge family.
  */
 struct spw_verdict {
 	size_t size;   /* sizeof(struct spw_verdict) as the caller knows it */

@@ -9,6 +9,9 @@ import time
 from . import chart, figures, hosts, interceptor, sandbox, tools
 
 
+QUEUES = (0, 1)  # the numbers that experiments use
+
+
 class Bench:
     """Handed to each part."""
 
@@ -24,6 +27,8 @@ class Bench:
 
     def run(self, fail_open=True, **options):
         """A `spillway run` on b with the command's own defaults, and the options given."""
+        for number in QUEUES:
+            self.b.counter(number)
         given = {"length": None, "inspect": "accept", "gso": None, "deadline": None, "breaker": None, "hung": None,
                  "switch": None}
         given.update(options)
@@ -46,9 +51,9 @@ class Bench:
                 self.b.iptables(f"-t {table} {rule.replace('-A', '-D', 1)}", family=family)
 
     def queued(self, *matches, number=0):
-        """What matches (iptables words) goes to the queue, past it where nobody is bound."""
-        rules = [f"-A INPUT -i eth0 {match} -j NFQUEUE --queue-num {number} --queue-bypass" for match in matches]
-        return self.rules(*rules)
+        """What matches (iptables words) is counted and goes to the queue, past it where nobody is bound."""
+        target = f"{self.b.counter(number)} -j NFQUEUE --queue-num {number} --queue-bypass"
+        return self.rules(*(f"-A INPUT -i eth0 {match} {target}" for match in matches))
 
     def came(self, number=0):
         """What the rules of a queue have counted."""

@@ -22,6 +22,7 @@ class Host:
         self.v4 = f"192.0.2.{number}"
         self.v6 = f"2001:db8::{number}"
         self.mac = f"02:00:00:00:00:{number:02x}"
+        self._counters = {}
 
     def command(self, arguments):
         return ["nsenter", "--net=" + self.path, "--"] + [str(a) for a in arguments]
@@ -54,6 +55,23 @@ class Host:
         """One rule, given as words or as one string."""
         words = arguments[0].split() if len(arguments) == 1 else list(arguments)
         self.run(["iptables" if family == 4 else "ip6tables", "-w"] + words)
+
+    def counter(self, queue):
+        """The words of a match that counts what comes to this queue, whether it is queued or passes: the ledger reads
+        that counter. To be called before `spillway run` starts, for what passes before it is seen is unknown. No words
+        where the kernel or the machine has no such counters."""
+        if queue not in self._counters:
+            self._counters[queue] = self._make_counter(f"spillway-{queue}")
+        return self._counters[queue]
+
+    def _make_counter(self, name):
+        words = f"-m nfacct --nfacct-name {name}"
+        rule = f"INPUT -p 254 {words} -j ACCEPT".split()  # nothing comes by this protocol
+        steps = (["nfacct", "add", name], ["iptables", "-w", "-A"] + rule, ["iptables", "-w", "-D"] + rule)
+        if any(self.run(step, check=False).returncode for step in steps):
+            self.run(["nfacct", "del", name], check=False)
+            return ""
+        return words
 
     def packets(self, table, needle, family=4, rules=1):
         """How many packets the one rule of a table whose text contains needle has counted; rules=None: all such."""

@@ -3,6 +3,7 @@
 
 It knows the command only by what its contract promises: options, status --json, exit codes.
 """
+import contextlib
 import itertools
 import json
 import os
@@ -47,6 +48,7 @@ class Interceptor:
         self.switch_file = f"{RUN}/switch-{number}"
         self.log = f"{RUN}/log-{number}"
         self.process = None
+        self.known = set()  # pids that status named
         self._write_switch(fail_open)
         given = {"queue": "0", "length": "16", "fail": "open" if fail_open else "closed", "inspect": "delay=50ms",
                  "switch": self.switch_file, "gso": "off", "deadline": "off", "breaker": "off", "hung": "off",
@@ -62,6 +64,8 @@ class Interceptor:
 
     def __exit__(self, kind, _value, _trace):
         status = self.stop()
+        if status != 0:
+            self._end_orphans()
         if kind is None and status != 0:
             raise LabError(f"spillway run: exit {status} after SIGTERM: {self.last_log()}")
 
@@ -125,7 +129,10 @@ class Interceptor:
                 s.sendall(b'{"version":1,"request":"status"}\n')
                 text = b"".join(iter(lambda: s.recv(65536), b""))
             status = json.loads(text)
-            return status if "lanes" in status else None
+            if "lanes" not in status:
+                return None
+            self.known |= {lane[who]["pid"] for lane in status["lanes"] for who in ("engine", "inspector")}
+            return status
         except (OSError, ValueError):
             return None
 
@@ -169,8 +176,16 @@ class Interceptor:
         return {who: lane[who]["restarts"] for who in ("engine", "inspector")}
 
     def upgrade(self):
-        """spillway upgrade: keeper, engine and inspector become new ones."""
-        return self.host.run([self.binary, "upgrade", "--control", self.control], timeout=30)
+        """spillway upgrade: keeper, engine and inspector become new ones. While another one is under way, it is asked
+        again, for ten seconds."""
+        end = time.monotonic() + 10
+        while True:
+            done = self.command("upgrade", check=False)
+            if done.returncode == 0:
+                return
+            if "under way" not in done.stderr or time.monotonic() > end:
+                raise LabError(f"spillway upgrade: exit {done.returncode}: {done.stderr.strip()}")
+            time.sleep(0.02)
 
     def set(self, *words, queue=0):
         """spillway set --queue N words..."""
@@ -206,6 +221,12 @@ class Interceptor:
     def inspector_stopped(self):
         """With statement: the inspector stands still (SIGSTOP) inside it."""
         return _Stopped(self.pid("inspector"))
+
+    def _end_orphans(self):
+        """Engine and inspector outlive a keeper that did not stop in order, and would keep the queue from others."""
+        for pid in self.known - {None}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self, timeout=10.0):
         """SIGTERM, then SIGKILL after timeout seconds; returns the exit status."""

@@ -22,6 +22,7 @@ static const struct {
     {"status", status_verb, "show a running one's state and books"},
     {"audit", audit_verb, "compare a running one's two books"},
     {"upgrade", upgrade_verb, "replace a running one by its new version while packets go on"},
+    {"rules", rules_verb, "the firewall rules that bring packets to the queue and count them"},
     {"lab", lab_verb, "run an experiment on this machine's kernel, in namespaces of its own"},
 };
 

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -340,7 +341,11 @@ static int open_switch(struct run *r, struct run_options *o)
 /* The control socket's descriptor in *fd, or an exit status. */
 static int open_control(const char *path, int *fd)
 {
-	*fd = control_listen(path);
+	const struct timespec pause = {.tv_nsec = 50000000};
+
+	/* The control process of a keeper that was just killed is about to leave. */
+	for (int i = 0; i < 20 && (*fd = control_listen(path)) == -EADDRINUSE; i++)
+		nanosleep(&pause, NULL);
 	if (*fd >= 0)
 		return 0;
 	if (*fd == -EADDRINUSE)
@@ -415,7 +420,7 @@ static void say_running(const struct run *r)
 
 static unsigned collect(const struct run *r, struct pollfd *p)
 {
-	int fds[KEEPER_FDS_A_LANE * KEEPER_LANES + 2];
+	int fds[KEEPER_FDS_A_LANE * KEEPER_LANES + 4];
 	unsigned n = 0, m = keeper_descriptors(&r->keeper, fds);
 
 	p[n++] = (struct pollfd){.fd = r->signals, .events = POLLIN};
@@ -439,7 +444,7 @@ static bool told_to_stop(const struct run *r)
 /* Until a signal (EXIT_DONE), or until the run can't go on (EXIT_FAILED). */
 static int loop(struct run *r)
 {
-	struct pollfd p[4 + KEEPER_FDS_A_LANE * KEEPER_LANES];
+	struct pollfd p[6 + KEEPER_FDS_A_LANE * KEEPER_LANES];
 
 	for (;;) {
 		int wait = keeper_tend(&r->keeper), settle = r->sw.inotify >= 0 ? switch_timeout(&r->sw) : -1;

@@ -36,7 +36,7 @@ struct client {
 struct clients {
 	int listener;
 	uid_t owner;           /* served beside root */
-	uint64_t listen_again; /* not before: there is no place, or no descriptor */
+	uint64_t listen_again; /* not before: there is no place, or no descriptor; UINT64_MAX: never */
 	struct client client[CLIENTS];
 };
 

@@ -140,8 +140,12 @@ static bool hear_keeper(struct server *s, uint64_t now)
 	struct ask_reply r;
 	ssize_t n;
 
-	while ((n = recv(CONTROL_FD_KEEPER, &r, sizeof(r), MSG_DONTWAIT)) == (ssize_t)sizeof(r))
-		pass_on(s, &r, now);
+	while ((n = recv(CONTROL_FD_KEEPER, &r, sizeof(r), MSG_DONTWAIT)) == (ssize_t)sizeof(r)) {
+		if (r.number)
+			pass_on(s, &r, now);
+		else
+			s->clients.listen_again = UINT64_MAX;
+	}
 	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -191,7 +195,18 @@ static int wait_for_any(const struct server *s, struct pollfd *p, bool unasked)
 	return poll(p, POLLED, until_next(s, now)) < 0 && errno != EINTR ? -errno : 0;
 }
 
-/* 0: the keeper has gone; or a negative errno. */
+/* Another control process takes over, and nobody is connected to this one any more. */
+static bool replaced(const struct server *s)
+{
+	if (s->clients.listen_again != UINT64_MAX)
+		return false;
+	for (int i = 0; i < CLIENTS; i++)
+		if (s->clients.client[i].state != CLIENT_FREE)
+			return false;
+	return true;
+}
+
+/* 0: the keeper has gone, or another process has taken over; or a negative errno. */
 static int loop(struct server *s)
 {
 	struct pollfd p[POLLED];
@@ -210,6 +225,8 @@ static int loop(struct server *s)
 		unasked = ask_keeper(s);
 		if (p[POLL_LISTENER].revents)
 			clients_accept(&s->clients, now);
+		if (replaced(s))
+			return 0;
 	}
 }
 

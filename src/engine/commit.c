@@ -170,8 +170,6 @@ void engine_publish(struct engine *e)
 	for (unsigned i = 0; i < e->lane.classes; i++) {
 		const struct lane_class *c = &e->lane.class[i];
 
-		s->class[i].priority = c->config.priority;
-		s->class[i].has_mark = c->config.mark_mask != 0;
 		__atomic_store_n(&s->class[i].rounds, c->rounds, __ATOMIC_RELAXED);
 		__atomic_store_n(&s->class[i].settled, c->settled, __ATOMIC_RELEASE);
 	}

@@ -17,27 +17,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define STEP_MAX_NS   5000000ull
-#define STEP_MIN_NS   250000ull
 #define FIRST_WORD_MS 5000
-
-/* The clock's step: a small part of the shortest deadline. */
-static uint64_t step_of(const struct lane *l)
-{
-	uint64_t step = STEP_MAX_NS;
-
-	for (unsigned i = 0; i < l->classes; i++) {
-		uint64_t eighth = l->class[i].config.deadline_ns / 8;
-
-		if (eighth && eighth < step)
-			step = eighth < STEP_MIN_NS ? STEP_MIN_NS : eighth;
-	}
-	return step;
-}
 
 static uint64_t until_next_look(const struct engine *e)
 {
-	uint64_t now = clock_ns(), next = e->looked_ns + e->step_ns;
+	uint64_t now = clock_ns(), next = e->looked_ns + lane_step_ns(&e->lane);
 
 	return next > now ? next - now : 0;
 }
@@ -118,7 +102,6 @@ static int attach(struct engine *e)
 	lane_resume(&e->lane, clock_ns());
 	if (!error)
 		error = engine_look_all(e);
-	e->step_ns = step_of(&e->lane);
 	return error;
 }
 

@@ -18,7 +18,7 @@ struct engine {
 	struct lane_early *early[CHANNEL_CLASSES];
 	struct lane_orders orders;
 	struct spw_verdicts *list;
-	uint64_t looked_ns, step_ns;
+	uint64_t looked_ns;
 	uint64_t look_failed_ns; /* since then no look has succeeded; 0: they do */
 	uint64_t orphan_ns;      /* the keeper is gone; leave then. 0: it is there */
 	uint32_t told;           /* bits: words that the keeper has had */

@@ -3,8 +3,10 @@
  * The inspector's pen: see answer.h. Touches the two pages and the bell, nothing else.
  */
 #include "inspect/answer.h"
+#include "inspect/headers.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -90,6 +92,20 @@ struct channel_answer answer_plain(const struct answerer *a, unsigned class, uin
 	};
 }
 
+/*
+ * A changed aggregate: the kernel keeps its segment size and takes its checksum for finished. TCP is cut and summed
+ * anew from there, whatever the length has become. UDP wants another checksum where it is cut than where it is received
+ * whole, and which it will be is not known here; tunnels are no better.
+ */
+static bool can_be_changed(const struct spw_packet *p)
+{
+	struct spw_headers h;
+
+	if (!(p->skb_info & SPW_PACKET_GSO))
+		return true;
+	return !headers_find(p->payload, p->payload_len, p->hw_protocol, &h) && h.protocol == IPPROTO_TCP;
+}
+
 static int check(const struct spw_packet *p, const struct spw_verdict *v)
 {
 	if (v->code != SPW_DROP && v->code != SPW_ACCEPT && v->code != SPW_QUEUE && v->code != SPW_REPEAT)
@@ -101,7 +117,9 @@ static int check(const struct spw_packet *p, const struct spw_verdict *v)
 	if (!v->payload || !v->payload_len || v->payload_len > SPW_PAYLOAD_MAX)
 		return -EINVAL;
 	/* The kernel would replace the whole packet by what is left of it, without a word. */
-	return p->payload_len < p->length ? -EMSGSIZE : 0;
+	if (p->payload_len < p->length)
+		return -EMSGSIZE;
+	return can_be_changed(p) ? 0 : -EOPNOTSUPP;
 }
 
 /* Copied and mended where it will be read: nobody looks there before the answer is published. */

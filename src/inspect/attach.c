@@ -15,7 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROOM_WAIT_NS 50000 /* the engine takes answers within less, but rings only for a ring that was full */
+#define SPARE_MS      100     /* one that is not active looks at least this often whether it has become so */
+#define WAKE_PAUSE_NS 1000000 /* and at most this often */
+#define ROOM_WAIT_NS  50000   /* the engine takes answers within less, but rings only for a ring that was full */
 
 /*
  * Maps a page that has at least the bytes that we know of: a shorter one would end us by a signal. Closes fd where it
@@ -190,15 +192,28 @@ unsigned spw_lane_poll(const struct spw_lane *lane, struct pollfd *fds)
 	return poll_set(lane, fds);
 }
 
+/*
+ * All inspectors of a lane hear the same bell, so only the active one may silence it: else one that is leaving would
+ * take the ring that was for its successor. The others sleep a little where it goes on ringing.
+ */
+static void hear(const struct spw_lane *lane)
+{
+	const struct timespec pause = {.tv_nsec = WAKE_PAUSE_NS};
+	uint64_t rings;
+
+	if (answer_active(&lane->pen))
+		(void)!read(lane->wake, &rings, sizeof(rings));
+	else if (!lane->was_active)
+		nanosleep(&pause, NULL);
+}
+
 /* Takes note of what poll() found. */
 static void polled(struct spw_lane *lane, const struct pollfd *fds, unsigned n)
 {
-	uint64_t rings;
-
 	if (fds[0].revents)
 		lane->leaving = true;
 	if (fds[1].revents)
-		(void)!read(lane->wake, &rings, sizeof(rings));
+		hear(lane);
 	for (unsigned i = 2; i < n; i++) {
 		if (fds[i].revents)
 			lane->ready |= 1u << (fds[i].fd - lane->socket);
@@ -209,8 +224,12 @@ int lane_wait(struct spw_lane *lane, int timeout_ms)
 {
 	struct pollfd fds[SPW_LANE_POLL_MAX];
 	const unsigned n = poll_set(lane, fds);
-	const int found = poll(fds, n, timeout_ms);
+	int found;
 
+	/* The active one may silence the bell at the very moment that it rings for us. */
+	if (!lane->was_active && (timeout_ms < 0 || timeout_ms > SPARE_MS))
+		timeout_ms = SPARE_MS;
+	found = poll(fds, n, timeout_ms);
 	if (found > 0)
 		polled(lane, fds, n);
 	lane->ready_known = true;

@@ -89,7 +89,7 @@ static void take_back(struct spw_lane *lane, struct slot *slot)
 	intake_release(lane, slot);
 }
 
-/* Answers a packet that nobody is shown. It waits for its turn: it must not overtake packets of its own flow. */
+/* Answers a packet that nobody is shown. It waits for its turn: in order, it joins its neighbours. */
 static void answer_unseen(struct spw_lane *lane, const struct slot *slot, uint64_t id, uint32_t code, uint32_t set)
 {
 	struct window *w = &lane->window[slot->class];

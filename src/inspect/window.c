@@ -2,8 +2,9 @@
 /*
  * The order of one class's packets: see window.h. Memory is fixed: one entry for each id that the window spans.
  *
- * The engine ends whoever breaks a rule, so each is kept by what the engine can know, not by what is known here: it
- * learns that ids are missing only from the next answer in order, so the window begins behind the last one of these.
+ * The engine ends whoever breaks a rule, so each is kept by what the engine is sure to know, not by what is known here:
+ * it learns that ids are missing only from the next answer in order, and early answers are settled when it gets to it.
+ * So the window begins behind the last answer in order, or what it has published as settled.
  */
 #include "inspect/window.h"
 
@@ -32,25 +33,15 @@ static uint64_t early_bit(uint64_t id)
 	return 1ull << id % 64;
 }
 
-/* True where the id was answered early; then it is forgotten. */
-static bool take_early(struct window *w, uint64_t id)
-{
-	if (!w->early || !(*early_word(w, id) & early_bit(id)))
-		return false;
-	*early_word(w, id) &= ~early_bit(id);
-	w->early--;
-	return true;
-}
-
-/* Every id below `base` is answered now, and so are those behind it that had been early. */
+/* Every id below `base` is decided now. */
 static void move_base(struct window *w, uint64_t base)
 {
-	for (uint64_t id = w->base; id < base && w->early; id++)
-		(void)take_early(w, id);
-	if (base > w->base)
+	for (; w->base < base && w->early; w->base++) {
+		w->early -= *early_word(w, w->base) & early_bit(w->base) ? 1 : 0;
+		*early_word(w, w->base) &= ~early_bit(w->base);
+	}
+	if (w->base < base)
 		w->base = base;
-	while (take_early(w, w->base))
-		w->base++;
 }
 
 bool window_full(struct window *w)

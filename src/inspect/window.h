@@ -27,7 +27,7 @@ struct window {
 	struct answerer *pen;
 	unsigned class;
 	uint64_t head, tail;     /* entries ever removed, ever added: packets read and not yet answered in order */
-	uint64_t base;           /* every id below is answered or decided, as the engine knows it too */
+	uint64_t base;           /* every id below is decided, and the engine knows it */
 	unsigned decided, eager; /* entries in ENTRY_DECIDED; of them, those that may overtake */
 	unsigned early;          /* bits in early_bits */
 	uint64_t early_bits[CHANNEL_WINDOW / 64]; /* ids from base on that have been answered early, by id */

@@ -42,6 +42,12 @@ static int start(struct keeper_process *p, const struct spawn *s)
 	return 0;
 }
 
+/* Several lanes have a CPU for each of their processes, as far as there are as many; a single one runs anywhere. */
+static int cpu_of(const struct keeper *k, const struct keeper_lane *l, int process)
+{
+	return k->config.first == k->config.last ? -1 : 2 * (l->number - k->config.first) + process;
+}
+
 int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 {
 	char name[32], *argv[] = {"spillway", "_engine", name, NULL};
@@ -49,6 +55,7 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 	struct spawn s = {.role = SPAWN_ENGINE, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
 	int pair[2], error;
 
+	s.cpu = cpu_of(k, l, 0);
 	snprintf(name, sizeof(name), "queue=%u", l->number);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
@@ -96,6 +103,7 @@ int keeper_start_inspector(struct keeper *k, struct keeper_lane *l, struct keepe
 		close(lease);
 		return error ? error : -EMFILE;
 	}
+	s.cpu = cpu_of(k, l, 1);
 	s.path = c->kind == INSPECT_BUILTIN ? "/proc/self/exe" : c->inspect;
 	snprintf(queue, sizeof(queue), "queue=%u", l->number);
 	snprintf(env, sizeof(env), CHANNEL_ENV "=" CHANNEL_ENV_FORMAT, CHANNEL_VERSION, seat->number, l->classes,
@@ -131,6 +139,7 @@ int keeper_start_control(struct keeper *k)
 	struct spawn s = {.role = SPAWN_CONTROL, .exe = k->exe, .path = "/proc/self/exe", .argv = argv, .fds = p.fd};
 	int pair[2], pages[KEEPER_LANES], error = 0;
 
+	s.cpu = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	place(&p, k->control_listener, CONTROL_FD_LISTENER);
@@ -141,14 +150,29 @@ int keeper_start_control(struct keeper *k)
 		place(&p, pages[i], CONTROL_FD_PAGE + (int)i);
 	}
 	s.fd_count = p.count;
-	error = start(&k->control, &s);
+	error = start(&k->control.process, &s);
 	for (unsigned i = 0; i < k->lanes; i++)
 		close(pages[i]);
 	close(pair[1]);
-	if (k->control_socket >= 0)
-		close(k->control_socket);
-	k->control_socket = pair[0];
+	if (k->control.socket >= 0)
+		close(k->control.socket);
+	k->control.socket = pair[0];
 	return error;
+}
+
+/* The present one serves who is connected, and leaves; one of this program takes in the others. */
+void keeper_replace_control(struct keeper *k)
+{
+	const struct ask_reply leave = {.number = 0};
+
+	keeper_kill_and_wait(&k->old_control.process);
+	if (k->old_control.socket >= 0)
+		close(k->old_control.socket);
+	k->old_control = k->control;
+	k->control = (struct keeper_control){.process.pidfd = -1, .socket = -1};
+	(void)send(k->old_control.socket, &leave, sizeof(leave), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (keeper_start_control(k))
+		fprintf(stderr, "spillway: starting the control process: it is tried again\n");
 }
 
 bool keeper_ended(struct keeper_process *p)

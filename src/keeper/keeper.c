@@ -126,7 +126,7 @@ static int make_new_lane(struct keeper *k, struct keeper_lane *l)
 	int status;
 
 	l->classes = k->config.classes;
-	status = keeper_make_pages(k, l);
+	status = keeper_make_ledger(k, l);
 	return status ? status : bind_classes(k, l);
 }
 
@@ -162,7 +162,9 @@ static int start_lane(struct keeper *k, uint16_t number)
 		return EXIT_DONE;
 	}
 	l->number = number;
-	status = keeper_take_stored(k, l, number) ? keeper_make_channels(k, l) : make_new_lane(k, l);
+	status = keeper_take_stored(k, l, number) ? EXIT_DONE : make_new_lane(k, l);
+	if (!status)
+		status = keeper_make_channels(k, l);
 	return status ? status : start_processes(k, l);
 }
 
@@ -226,10 +228,10 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .plugin = -1,
 			     .board_fd = -1,
 			     .board_read_fd = -1,
-			     .control_socket = -1,
 			     .control_listener = listener,
-			     .upgrade.old_exe = -1,
-			     .control.pidfd = -1};
+			     .control = {.process.pidfd = -1, .socket = -1},
+			     .old_control = {.process.pidfd = -1, .socket = -1},
+			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
 	keeper_store_open(k);
 	status = keeper_open_program(k);
 	if (!status)
@@ -301,7 +303,7 @@ static int (*const asks[ASK_OPS])(struct keeper *k, const struct ask *a) = {
     [ASK_UPGRADE] = upgrade,
 };
 
-static void answer(struct keeper *k, const struct ask *a)
+static void answer(struct keeper *k, int to, const struct ask *a)
 {
 	struct ask_reply r = {.number = a->number};
 	int error = -EINVAL;
@@ -313,20 +315,29 @@ static void answer(struct keeper *k, const struct ask *a)
 		r.exit = error == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
 		snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, k->error);
 	}
-	(void)send(k->control_socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void serve_control(struct keeper *k, struct keeper_control *c)
+{
+	struct ask a;
+
+	while (c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a))
+		answer(k, c->socket, &a);
 }
 
 static void tend_control(struct keeper *k)
 {
-	struct ask a;
-
-	if (keeper_ended(&k->control)) {
+	if (keeper_ended(&k->control.process))
 		fprintf(stderr, "spillway: the control process has ended; another is started\n");
-		if (keeper_start_control(k))
-			keeper_kill(&k->control);
+	if (k->control.process.pid <= 0 && keeper_start_control(k))
+		keeper_kill(&k->control.process);
+	serve_control(k, &k->control);
+	serve_control(k, &k->old_control);
+	if (keeper_ended(&k->old_control.process)) {
+		close(k->old_control.socket);
+		k->old_control.socket = -1;
 	}
-	while (recv(k->control_socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a))
-		answer(k, &a);
 }
 
 /* Something is about to happen that no descriptor tells. */
@@ -356,7 +367,8 @@ int keeper_tend(struct keeper *k)
 	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
 }
 
-static void log_books(const struct keeper_lane *l)
+/* `before`: the stop itself opens the classes for a moment, which is no unknown of the run. */
+static void log_books(const struct keeper_lane *l, const struct lane *before)
 {
 	struct lane lane;
 
@@ -376,7 +388,7 @@ static void log_books(const struct keeper_lane *l)
 		    l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
 		    (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
 		    (unsigned long long)lane_unreconciled(c),
-		    c->books.uncounted ? "; more may have passed uncounted" : "");
+		    before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
 
@@ -396,14 +408,16 @@ static int settle_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason
 
 static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
+	struct lane before;
 	int error;
 
 	if (l->engine_socket >= 0) {
+		engine_snapshot(l->page, &before);
 		error = settle_lane(k, l, reason);
 		if (error)
 			fprintf(stderr, "spillway: queue %u: settling what is held: %s; the kernel drops it\n",
 				l->number, strerror(-error));
-		log_books(l);
+		log_books(l, &before);
 	}
 	keeper_kill_and_wait(&l->seat.process);
 	keeper_kill_and_wait(&l->next.process);
@@ -423,7 +437,8 @@ void keeper_stop(struct keeper *k, enum lane_reason reason)
 		stop_lane(k, &k->lane[i], reason);
 	k->lanes = 0;
 	keeper_tend_store(k); /* nothing is bound any more */
-	keeper_kill_and_wait(&k->control);
+	keeper_kill_and_wait(&k->control.process);
+	keeper_kill_and_wait(&k->old_control.process);
 }
 
 unsigned keeper_descriptors(const struct keeper *k, int *fds)
@@ -436,7 +451,9 @@ unsigned keeper_descriptors(const struct keeper *k, int *fds)
 		fds[n++] = k->lane[i].next.process.pidfd;
 		fds[n++] = k->lane[i].engine_socket;
 	}
-	fds[n++] = k->control.pidfd;
-	fds[n++] = k->control_socket;
+	fds[n++] = k->control.process.pidfd;
+	fds[n++] = k->control.socket;
+	fds[n++] = k->old_control.process.pidfd;
+	fds[n++] = k->old_control.socket;
 	return n;
 }

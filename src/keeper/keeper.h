@@ -87,6 +87,11 @@ struct keeper_lane {
 	uint64_t counted[CHANNEL_CLASSES]; /* what the rule's counter said last */
 };
 
+struct keeper_control {
+	struct keeper_process process;
+	int socket; /* SOCK_SEQPACKET: struct ask comes, struct ask_reply goes; -1: none */
+};
+
 /* A change of programs under way: see upgrade.c. */
 enum keeper_phase {
 	UPGRADE_NONE,
@@ -94,14 +99,13 @@ enum keeper_phase {
 	UPGRADE_READY,   /* new inspectors are getting ready beside the old ones */
 	UPGRADE_LEAVING, /* old inspectors finish what they have in hand */
 	UPGRADE_DONE,
-	UPGRADE_CONTROL, /* told; the control process is to be replaced, too */
 };
 
 struct keeper_upgrade {
 	enum keeper_phase phase;
 	uint32_t number; /* of the request */
 	uint64_t until_ns;
-	int old_exe; /* the way back; -1: none */
+	int old_exe, old_plugin; /* the way back; -1: none */
 	bool back;   /* this is the old program again */
 	char why[KEEPER_TEXT];
 };
@@ -142,8 +146,8 @@ struct keeper {
 	int exe, plugin; /* what is executed as a role; the plug-in or program */
 	int board_fd, board_read_fd;
 	struct board *board;
-	struct keeper_process control;
-	int control_socket, control_listener;
+	struct keeper_control control, old_control; /* the latter serves who is still connected */
+	int control_listener;
 	struct spw_counter counter; /* fd -1: can't be read here */
 	uint64_t count_at_ns;
 	bool ends;               /* the run can't go on: k->error */
@@ -178,7 +182,7 @@ void keeper_stop(struct keeper *k, enum lane_reason reason);
 /* Asks the engine of a queue's lane for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */
 int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t value);
 
-/* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and two more. */
+/* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and four more. */
 unsigned keeper_descriptors(const struct keeper *k, int *fds);
 
 #endif

@@ -36,9 +36,11 @@ int keeper_reopen_read_only(int fd)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+/* By the page's own policies: a lane that was taken over need not have the command line's. */
 static int make_state(struct keeper_lane *l)
 {
 	struct channel_state *state = keeper_make_page("spillway-state", sizeof(*state), &l->state_fd);
+	struct lane lane;
 	bool keyed;
 
 	if (!state)
@@ -46,8 +48,11 @@ static int make_state(struct keeper_lane *l)
 	keyed = getrandom(state->key, sizeof(state->key), 0) == sizeof(state->key);
 	state->version = CHANNEL_VERSION;
 	state->classes = l->classes;
+	engine_snapshot(l->page, &lane);
 	for (unsigned i = 0; i < l->classes; i++)
-		state->class[i].queue = l->page->queue[i];
+		state->class[i] = (struct channel_class){.queue = l->page->queue[i],
+							 .priority = lane.class[i].config.priority,
+							 .has_mark = lane.class[i].config.mark_mask != 0};
 	munmap(state, sizeof(*state));
 	l->state_read_fd = keeper_reopen_read_only(l->state_fd);
 	return l->state_read_fd < 0 || !keyed ? -errno : 0;
@@ -65,7 +70,10 @@ void *keeper_map_page(int fd, size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* What is between an engine and its inspectors; made anew where all of these are dead. An exit status. */
+/*
+ * What is between an engine and its inspectors; made anew where all of these are dead. The ledger has the classes
+ * already. An exit status.
+ */
 int keeper_make_channels(struct keeper *k, struct keeper_lane *l)
 {
 	int lease[2], error;
@@ -82,7 +90,7 @@ int keeper_make_channels(struct keeper *k, struct keeper_lane *l)
 	return EXIT_DONE;
 }
 
-int keeper_make_pages(struct keeper *k, struct keeper_lane *l)
+int keeper_make_ledger(struct keeper *k, struct keeper_lane *l)
 {
 	l->page = keeper_make_page("spillway-ledger", sizeof(*l->page), &l->page_fd);
 	if (!l->page)
@@ -92,7 +100,7 @@ int keeper_make_pages(struct keeper *k, struct keeper_lane *l)
 	l->page->classes = l->classes;
 	for (unsigned i = 0; i < l->classes; i++)
 		l->page->queue[i] = (uint16_t)(k->config.queue[i] + (l->number - k->config.first));
-	return keeper_make_channels(k, l);
+	return EXIT_DONE;
 }
 
 /* Each inspector has a page of its own: what a dead one's threads or children still write concerns nobody. */

@@ -63,10 +63,31 @@ static int isolate(const struct spawn *s)
 	}
 }
 
+/* Where it can't be had, the process runs anywhere: slower, not wrong. */
+static void pin(int cpu)
+{
+	cpu_set_t may, one;
+	int seen = 0;
+
+	if (cpu < 0 || sched_getaffinity(0, sizeof(may), &may) || !CPU_COUNT(&may))
+		return;
+	cpu %= CPU_COUNT(&may);
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &may) || seen++ != cpu)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		(void)sched_setaffinity(0, sizeof(one), &one);
+		return;
+	}
+}
+
 static void run_child(const struct spawn *s)
 {
 	const char *what = "descriptors";
 	int error = place_descriptors(s);
+
+	pin(s->cpu);
 
 	if (!error) {
 		what = "dropping privileges";

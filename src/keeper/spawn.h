@@ -41,6 +41,7 @@ struct spawn {
 	const char *env;            /* one more NAME=VALUE, or NULL */
 	const struct spawn_fd *fds; /* all that it gets beside 0, 1 and 2 */
 	unsigned fd_count;
+	int cpu;         /* to run on, of those that the caller may use, round and round; -1: any */
 	uint64_t memory; /* an inspector's private memory at most, in bytes; 0: no limit */
 };
 

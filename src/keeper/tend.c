@@ -64,6 +64,7 @@ static void bury_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 
 	l->engine_deaths = soon ? l->engine_deaths + 1 : 0;
 	l->engine_at_ns = now + (l->engine_deaths < LOOP_DEATHS ? 0 : pause_after(l->engine_deaths - LOOP_DEATHS));
+	board_of(k, l)->engine.pid = 0; /* first: whoever sees the count does not see the dead one's pid */
 	board_of(k, l)->engine.restarts++;
 	fprintf(stderr, "spillway: queue %u: the engine %s; another takes over what is held\n", l->number,
 		keeper_how_ended(&l->engine, how, sizeof(how)));
@@ -221,6 +222,7 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 	if (hung || lied || own_fault(p))
 		note_poison(l, now);
 	plan_inspector(k, l, now);
+	board_of(k, l)->inspector.pid = 0;
 	board_of(k, l)->inspector.restarts++;
 	l->gone = true;
 }

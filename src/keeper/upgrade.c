@@ -47,7 +47,8 @@ struct handover {
 	uint32_t layout, lanes;
 	uint32_t number; /* of the request that began it */
 	uint32_t back;   /* 1: the new program has failed, this is the old one again */
-	int32_t exe;     /* of the program that ran before */
+	int32_t exe;     /* of the program that ran before, */
+	int32_t plugin;  /* and its plug-in or inspector's program */
 	int32_t board, control_socket, control_listener;
 	struct handover_process control;
 	char why[KEEPER_TEXT]; /* it failed */
@@ -153,10 +154,11 @@ static int become(struct keeper *k, int exe, bool back, const char *why)
 			       .number = k->upgrade.number,
 			       .back = back,
 			       .exe = keep(k->exe),
+			       .plugin = keep(back ? k->upgrade.old_plugin : k->plugin),
 			       .board = keep(k->board_fd),
-			       .control_socket = keep(k->control_socket),
+			       .control_socket = keep(k->control.socket),
 			       .control_listener = keep(k->control_listener),
-			       .control = keep_process(&k->control)};
+			       .control = keep_process(&k->control.process)};
 	snprintf(h->why, sizeof(h->why), "%s", why);
 	for (unsigned i = 0; i < k->lanes; i++)
 		write_lane(&h->lane[i], &k->lane[i]);
@@ -243,9 +245,9 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 			     .exe = -1,
 			     .plugin = -1,
 			     .board_fd = ours(h->board),
-			     .control_socket = ours(h->control_socket),
 			     .control_listener = ours(h->control_listener),
-			     .control = resumed(&h->control)};
+			     .control = {resumed(&h->control), ours(h->control_socket)},
+			     .old_control = {.process.pidfd = -1, .socket = -1}};
 	notify_open(&k->service.notify);
 	k->service.started_ns = k->service.alive_ns = clock_ns();
 	k->upgrade.number = h->number;
@@ -254,7 +256,12 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 	snprintf(k->upgrade.why, sizeof(k->upgrade.why), "%s", h->why);
 	k->board = map(k->board_fd, sizeof(*k->board));
 	k->board_read_fd = keeper_reopen_read_only(k->board_fd);
+	k->upgrade.old_plugin = -1;
 	status = keeper_open_program(k);
+	if (h->back && h->plugin >= 0)
+		k->plugin = ours(h->plugin);
+	else
+		k->upgrade.old_plugin = ours(h->plugin);
 	for (; k->lanes < h->lanes && !error; k->lanes++)
 		error = read_lane(&k->lane[k->lanes], &h->lane[k->lanes]);
 	munmap(h, sizeof(*h));
@@ -289,7 +296,7 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 {
 	int exe, error;
 
-	if (k->upgrade.phase != UPGRADE_NONE && k->upgrade.phase != UPGRADE_CONTROL)
+	if (k->upgrade.phase != UPGRADE_NONE)
 		return keeper_fail(k, -EBUSY, "upgrade: one is under way; wait for it");
 	exe = open(k->path, O_PATH | O_CLOEXEC);
 	if (exe < 0)
@@ -309,6 +316,7 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 					   k->lane[i].number);
 		}
 	k->upgrade.number = number;
+	keeper_kill_and_wait(&k->old_control.process);
 	error = become(k, exe, false, "");
 	close(exe);
 	return keeper_fail(k, error, "upgrade: %s: %s; nothing was changed", k->path, strerror(-error));
@@ -376,7 +384,7 @@ static void await_leaving(struct keeper *k)
 		k->upgrade.phase = UPGRADE_DONE;
 }
 
-/* The reply, and the control process of the new program, once the old one has passed it on. */
+/* The reply, by the control process that passed on the request; then one of the new program takes its place. */
 static void finish(struct keeper *k)
 {
 	struct ask_reply r = {.number = k->upgrade.number, .exit = k->upgrade.back ? EXIT_FAILED : EXIT_DONE};
@@ -384,12 +392,13 @@ static void finish(struct keeper *k)
 	if (k->upgrade.back)
 		snprintf(r.text, sizeof(r.text), "upgrade: %.150s; the old program goes on, mend the new one",
 			 k->upgrade.why);
-	(void)send(k->control_socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)send(k->control.socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 	fprintf(stderr, "spillway: upgrade: %s\n", k->upgrade.back ? "back at the old program" : "done");
 	close(k->upgrade.old_exe);
-	k->upgrade.old_exe = -1;
-	k->upgrade.phase = UPGRADE_CONTROL;
-	k->upgrade.until_ns = clock_ns() + SECOND;
+	close(k->upgrade.old_plugin);
+	k->upgrade.old_exe = k->upgrade.old_plugin = -1;
+	k->upgrade.phase = UPGRADE_NONE;
+	keeper_replace_control(k);
 }
 
 void keeper_tend_upgrade(struct keeper *k)
@@ -410,12 +419,6 @@ void keeper_tend_upgrade(struct keeper *k)
 		break;
 	case UPGRADE_DONE:
 		finish(k);
-		break;
-	case UPGRADE_CONTROL:
-		if (clock_ns() < k->upgrade.until_ns)
-			return;
-		keeper_kill(&k->control);
-		k->upgrade.phase = UPGRADE_NONE;
 		break;
 	}
 	if (why && keeper_go_back(k, why)) {

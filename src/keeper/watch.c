@@ -53,13 +53,12 @@ static void times(pid_t pid, uint64_t *cpu_ns, uint64_t *waited_ns)
 }
 
 /*
- * Asked again and again while a process makes no progress. Of a quarter of `limit_ns` that it is watched for, it must
- * have had the CPU (where it wants one), or not have wanted it.
+ * Asked again and again while a process makes no progress. It must not have wanted a CPU for a quarter of `limit_ns`,
+ * or have had one for so long.
  */
 enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_ns, uint64_t limit_ns)
 {
 	uint64_t cpu, waited, lasted = now_ns - w->since_ns;
-	char state;
 
 	times(pid, &cpu, &waited);
 	if (!w->since_ns) {
@@ -68,8 +67,9 @@ enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_n
 	}
 	if (lasted < limit_ns / 4)
 		return STUCK_NOT_YET;
-	state = process_state(pid);
-	if (waited - w->waited_ns > lasted / 2 || (state == 'R' && cpu && cpu - w->cpu_ns < lasted / 2)) {
+	if (process_state(pid) == 'R' && cpu)
+		return cpu - w->cpu_ns < limit_ns / 4 ? STUCK_NOT_YET : STUCK_YES;
+	if (waited - w->waited_ns > lasted / 2) {
 		w->since_ns = 0;
 		return STUCK_NO_CPU;
 	}

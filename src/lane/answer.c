@@ -51,7 +51,7 @@ static uint64_t earlies(const struct step *s, uint64_t from, uint64_t upto)
 /* Each gap has cost a drop at the socket, unless it was a packet that the kernel threw away later. */
 static bool gaps_plausible(const struct lane_class *c, uint64_t gaps)
 {
-	return gaps <= lane_hidden_gaps(c) + c->flushed || c->config.length >= TABLE_END;
+	return gaps <= c->hiding + c->flushed || c->config.length >= TABLE_END;
 }
 
 static enum lane_result check_in_order(const struct step *s, const struct channel_answer *a, uint64_t first,
@@ -126,6 +126,14 @@ static enum lane_result take_in_order(struct step *s, const struct channel_answe
 	return ANSWER_TAKEN;
 }
 
+/* False: not all of it yet. */
+static bool settle_due(struct step *s)
+{
+	uint64_t upto = least(least(s->c->due, s->c->ids), s->c->settled + LANE_PIECE);
+
+	return lane_settle(s, upto, s->c->due_reason) && s->c->due <= s->c->settled;
+}
+
 static enum lane_result take(struct step *s, const struct channel_answer *a, uint64_t sequence)
 {
 	uint64_t last = lane_widen(s->c->ids, a->last), packets = (uint32_t)(a->last - a->first) + (uint64_t)1;
@@ -138,8 +146,8 @@ static enum lane_result take(struct step *s, const struct channel_answer *a, uin
 		return ANSWER_NOT_ASSIGNED;
 	if (first > last || !first)
 		return ANSWER_COUNT;
-	/* What an inspector left in hand goes first. */
-	if (s->c->due > s->c->settled)
+	/* What an inspector left in hand goes first, at once: other classes' answers stand behind this one. */
+	if (s->c->due > s->c->settled && !settle_due(s))
 		return ANSWER_LATER;
 	r = a->early ? check_early(s, last, sequence) : check_in_order(s, a, first, last);
 	if (r == ANSWER_LATE) {

@@ -27,10 +27,11 @@ static inline uint64_t most(uint64_t a, uint64_t b)
 }
 
 /* sample.c */
-uint64_t lane_hidden_gaps(const struct lane_class *c);
 uint64_t lane_take_flushed(struct lane_class *c, uint64_t ids);
 void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps);
-void lane_book_policy(struct lane_class *c, enum lane_reason reason, uint64_t packets);
+void lane_book_policy(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t packets);
+void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids);
+bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool shut);
 
 /* settle.c */
 const struct lane_early *lane_early_at(const struct step *s, uint64_t id);

@@ -81,6 +81,7 @@ struct lane_class {
 	enum lane_state state;
 	enum lane_reason reason; /* of open, shut, probing; or of the turn under way */
 	bool turning;            /* what is held is being settled; then the class is opened (or shut) */
+	bool looked;             /* since the state began */
 	uint64_t since_ns;
 	uint64_t changes;   /* of state so far */
 	uint64_t overtaken; /* packets that may have been overtaken at openings: the bound, summed up */
@@ -99,11 +100,16 @@ struct lane_class {
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
 	uint64_t queue_dropped, user_dropped, socket_drops;
+	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
+	uint64_t counted_gaps; /* the same, as the kernel counts each of them where its flag is off */
+	bool flag_was_on;      /* some of the time since the last look at which nothing moved */
 	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
 	uint64_t missing;     /* least number of unexplained ids over the last samples */
 	unsigned missing_for; /* so many samples */
-	uint64_t pool;        /* ids settled by policy of which some may have been gaps */
+	uint64_t pool;        /* ids settled by policy of which some may have been gaps, */
 	enum lane_reason pool_reason;
+	bool pool_shut;      /* for this reason, by this policy */
+	unsigned pool_looks; /* looks since then, at none of which all stood still */
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
@@ -113,6 +119,7 @@ struct lane_class {
 
 	uint64_t window_ns; /* the breaker's window: begun then, */
 	uint64_t window_late, window_good;
+	uint64_t good_before; /* in the window before */
 	unsigned bad_windows;
 	uint64_t probe_ns; /* the next probe; while probing: when this one began */
 	uint64_t pause_ns; /* before the next probe */
@@ -143,6 +150,7 @@ struct lane {
 	uint64_t now_ns;  /* of the last tick */
 
 	uint32_t inspector; /* the active one's number; 0: none */
+	uint32_t gone;      /* number of the last one that was active and is gone: it never is again */
 	uint64_t consumed;  /* answers of it taken */
 	uint64_t answered;  /* packets that it has answered */
 	uint64_t down_ns;   /* no inspector since then; 0: there is one */
@@ -216,7 +224,10 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
  */
 bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out);
 
-/* Nobody was there between the last tick and now: that time is nobody's delay. */
+/* How long may pass between two looks at the kernel: a small part of the shortest deadline. */
+uint64_t lane_step_ns(const struct lane *l);
+
+/* Nobody was there between the last tick and now: that time is nobody's delay. The kernel has each class's config. */
 void lane_resume(struct lane *l, uint64_t now_ns);
 
 /* Inspector `number` is ready and gets the packets from now on. */

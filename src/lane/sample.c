@@ -4,7 +4,8 @@
  *
  * The kernel numbers packets 1, 2, 3 …; an id whose message did not fit into the socket is used up and never held. What
  * the kernel holds is never more than the ids that are not settled; what is fewer is a gap that nobody has come across
- * yet, or packets that the kernel threw away. The socket's drop count tells the two apart.
+ * yet, or packets that the kernel threw away. What the socket has dropped since tells the two apart. That counts
+ * replies too, so it is only a bound, and is taken back to what is missing at each look at which nothing moved.
  */
 #include "lane/internal.h"
 
@@ -13,6 +14,7 @@
 /* From so many held packets on, the kernel drops some without counting them at the socket. */
 #define TABLE_END 65536u
 #define STABLE    8u /* samples that must agree: the kernel's line is printed without its lock */
+#define PATIENCE  4u /* looks that something may move in before a guess is made */
 
 /* The kernel's flag, as the policy for `full` sets it. */
 static bool flag_open(const struct lane_class *c)
@@ -30,6 +32,8 @@ void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
 	bool open = upto <= c->switched_at ? c->switched_from : flag_open(c);
 
 	c->gaps += gaps;
+	c->hiding -= least(c->hiding, gaps);
+	c->counted_gaps -= least(c->counted_gaps, gaps);
 	if (open) {
 		c->books.spilled[REASON_FULL] += gaps;
 	} else {
@@ -38,15 +42,33 @@ void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
 	}
 }
 
-void lane_book_policy(struct lane_class *c, enum lane_reason reason, uint64_t packets)
+void lane_book_policy(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t packets)
 {
-	*(lane_shuts(&c->config, reason) ? &c->books.shut[reason] : &c->books.spilled[reason]) += packets;
+	*(shut ? &c->books.shut[reason] : &c->books.spilled[reason]) += packets;
 }
 
-/* Drops of the socket that are not yet found as gaps: the most that can still hide among unexplained ids. */
-uint64_t lane_hidden_gaps(const struct lane_class *c)
+static bool pool_mixes(const struct lane_class *c, enum lane_reason reason, bool shut)
 {
-	return c->socket_drops > c->gaps ? c->socket_drops - c->gaps : 0;
+	return c->pool && (c->pool_reason != reason || c->pool_shut != shut);
+}
+
+/* False: better to look first, so that nobody has to guess what of the pool was what. */
+bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool shut)
+{
+	return !pool_mixes(c, reason, shut) || c->pool_looks >= PATIENCE;
+}
+
+/* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
+void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
+{
+	if (pool_mixes(c, reason, shut)) {
+		lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool);
+		c->pool = 0;
+	}
+	c->pool_looks = 0;
+	c->pool_reason = reason;
+	c->pool_shut = shut;
+	c->pool += ids;
 }
 
 /* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
@@ -90,30 +112,48 @@ static void explain_missing(struct lane_class *c)
 	if (++c->missing_for < STABLE)
 		return;
 	c->missing_for = 0;
-	if (c->missing > lane_hidden_gaps(c) && c->config.length < TABLE_END) {
-		lost = c->missing - lane_hidden_gaps(c);
+	if (c->missing > c->hiding && c->config.length < TABLE_END) {
+		lost = c->missing - c->hiding;
 		c->books.lost += lost;
 		c->flushed += lost;
 	} else if (!c->held && !c->flushed && c->missing == c->ids - c->settled && c->early_upto <= c->settled) {
 		lane_book_gaps(c, c->ids, c->missing);
-		c->settled = c->answered = c->ids;
+		c->settled = c->ids;
 	}
 }
 
-/* Of the ids settled by policy while the socket had dropped some, so many were gaps as nothing else explains. */
-static void resolve_pool(struct lane_class *c)
+/*
+ * With the flag off the kernel counts each gap by itself; but its line may show an id before the count. The socket's
+ * count is complete and too high: replies are in it.
+ */
+static void count_gaps(struct lane_class *c, const struct lane_sample *now)
 {
-	uint64_t hidden = lane_hidden_gaps(c), elsewhere = missing(c);
-	uint64_t gaps = hidden > elsewhere ? least(hidden - elsewhere, c->pool) : 0;
+	uint32_t drops = now->socket_drops - c->last.socket_drops, shut = now->user_dropped - c->last.user_dropped;
+
+	c->user_dropped += shut;
+	c->socket_drops += drops;
+	c->hiding += drops;
+	c->counted_gaps += shut;
+	c->flag_was_on |= flag_open(c);
+}
+
+/* Nothing moved: what is missing now is all that still hides, and of the ids settled by policy the rest were gaps. */
+static void find_gaps(struct lane_class *c)
+{
+	uint64_t all = c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps), elsewhere = missing(c);
+	uint64_t gaps = all > elsewhere ? least(all - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
-	lane_book_policy(c, c->pool_reason, c->pool - gaps);
+	lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool - gaps);
 	c->pool = 0;
+	c->hiding = all > elsewhere || c->config.length >= TABLE_END ? elsewhere : all;
+	c->counted_gaps = c->hiding;
+	c->flag_was_on = false;
 }
 
 /* Could the kernel's flag have acted on queue length, which leaves no trace? Between two looks, no more was ever held
  * than this. */
-static void watch_length(struct lane_class *c, uint64_t ids, uint64_t queue_dropped)
+static void watch_length(struct lane_class *c, uint64_t ids, const struct lane_sample *now)
 {
 	bool may_be_full = c->held + (ids - c->ids) >= c->config.length;
 
@@ -121,8 +161,9 @@ static void watch_length(struct lane_class *c, uint64_t ids, uint64_t queue_drop
 		return;
 	if (flag_open(c) && may_be_full)
 		c->books.uncounted = true;
-	/* Without F_GSO the kernel counts one drop for a whole aggregate of segments. */
-	if (!c->config.gso && queue_dropped != c->queue_dropped)
+	/* Without F_GSO the kernel counts one drop for all of an aggregate's segments that are left. */
+	if (!c->config.gso &&
+	    (now->queue_dropped != c->last.queue_dropped || now->user_dropped != c->last.user_dropped))
 		c->books.uncounted = true;
 }
 
@@ -149,9 +190,8 @@ static void settle_passing(struct lane_class *c)
 		return;
 	n -= lane_take_flushed(c, n);
 	c->overtaken += n;
-	c->pool += n;
-	c->pool_reason = c->reason;
-	c->settled = c->answered = c->ids;
+	lane_pool(c, c->reason, c->state == STATE_SHUT, n);
+	c->settled = c->ids;
 }
 
 static void book_queue_drops(struct lane_class *c, uint32_t now)
@@ -166,11 +206,11 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 {
 	uint64_t ids = lane_widen(c->ids, now->ids);
 
-	watch_length(c, ids, c->queue_dropped + (now->queue_dropped - c->last.queue_dropped));
+	watch_length(c, ids, now);
 	mark_arrivals(c, ids, now_ns);
 	book_queue_drops(c, now->queue_dropped);
-	c->user_dropped += now->user_dropped - c->last.user_dropped;
-	c->socket_drops += now->socket_drops - c->last.socket_drops;
+	count_gaps(c, now);
+	c->looked = true;
 	c->ids = ids;
 	c->held = now->held;
 	c->pressed = now->pressed;
@@ -178,8 +218,10 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	assert(c->settled <= c->ids);
 	if (passing(c))
 		settle_passing(c);
-	if (c->pool && now->coherent)
-		resolve_pool(c);
+	if (now->coherent)
+		find_gaps(c);
+	else
+		c->pool_looks++;
 	explain_missing(c);
 	reconcile_gaps(c);
 }
@@ -193,6 +235,7 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 	if (flag_open(c) != was) {
 		c->switched_at = c->ids;
 		c->switched_from = was;
+		c->flag_was_on = true;
 	}
 	/* A shorter queue may be full already. */
 	if (flag_open(c) && !c->counted && !passing(c) && c->held >= c->config.length)

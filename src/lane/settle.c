@@ -40,9 +40,9 @@ void lane_emit_batch(struct step *s, uint32_t id, uint32_t code)
 		    (struct lane_order){.kind = ORDER_BATCH, .class = (uint8_t)s->class, .id = id, .verdict = code};
 }
 
-static uint32_t policy_code(const struct step *s, enum lane_reason reason)
+static uint32_t policy_code(bool shut)
 {
-	return lane_shuts(&s->c->config, reason) ? SPW_DROP : SPW_ACCEPT;
+	return shut ? SPW_DROP : SPW_ACCEPT;
 }
 
 static void left(struct lane_class *c, uint64_t settled, uint64_t packets)
@@ -57,16 +57,13 @@ static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason rea
 {
 	struct lane_class *c = s->c;
 	uint64_t ids = upto - c->settled, n = ids - lane_take_flushed(c, ids);
+	bool shut = lane_shuts(&c->config, reason);
 
-	lane_emit_batch(s, (uint32_t)upto, policy_code(s, reason));
-	if (!c->pool && !lane_hidden_gaps(c)) {
-		lane_book_policy(c, reason, n);
-	} else {
-		/* Some of them may never have been held: which, the next looks will tell. */
-		if (!c->pool)
-			c->pool_reason = reason;
-		c->pool += n;
-	}
+	lane_emit_batch(s, (uint32_t)upto, policy_code(shut));
+	if (c->pool || c->hiding)
+		lane_pool(c, reason, shut, n);
+	else
+		lane_book_policy(c, reason, shut, n);
 	if (reason == REASON_LATE || reason == REASON_HUNG)
 		c->window_late += n;
 	left(c, upto, ids);
@@ -77,7 +74,7 @@ static void book_answer(struct step *s, const struct channel_answer *a, uint64_t
 	struct lane_books *b = &s->c->books;
 
 	if (a->verdict == CHANNEL_POISONED) {
-		lane_book_policy(s->c, REASON_POISON, packets);
+		lane_book_policy(s->c, REASON_POISON, lane_shuts(&s->c->config, REASON_POISON), packets);
 		return;
 	}
 	if (a->set & CHANNEL_TRUSTED) {
@@ -104,10 +101,10 @@ static uint32_t marked(const struct lane_config *config, uint32_t mark)
 static void emit_answer(struct step *s, const struct channel_answer *a, uint64_t last)
 {
 	const struct lane_config *config = &s->c->config;
-	uint32_t code = a->verdict == CHANNEL_POISONED ? policy_code(s, REASON_POISON) : a->verdict;
+	uint32_t code = a->verdict == CHANNEL_POISONED ? policy_code(lane_shuts(config, REASON_POISON)) : a->verdict;
 	uint32_t set = a->verdict == CHANNEL_POISONED ? 0 : a->set & ~CHANNEL_TRUSTED;
 
-	if (s->l->report_only) {
+	if (s->l->report_only && a->verdict != CHANNEL_POISONED) {
 		code = SPW_ACCEPT;
 		set &= ~SPW_VERDICT_PAYLOAD;
 	}
@@ -181,8 +178,11 @@ static bool advance(struct step *s, uint64_t upto, enum lane_reason reason,
 
 bool lane_settle(struct step *s, uint64_t upto, enum lane_reason reason)
 {
-	bool all = advance(s, upto, reason, settle_by_policy);
+	bool all;
 
+	if (!lane_pool_takes(s->c, reason, lane_shuts(&s->c->config, reason)))
+		return false;
+	all = advance(s, upto, reason, settle_by_policy);
 	s->c->owed = most(s->c->owed, s->c->settled);
 	lane_release_early(s);
 	return all;
@@ -193,9 +193,10 @@ static void gaps_until(struct step *s, uint64_t upto, enum lane_reason reason)
 	uint64_t gaps = upto - s->c->settled;
 
 	(void)reason;
-	gaps -= lane_take_flushed(s->c, gaps);
-	if (gaps)
-		lane_book_gaps(s->c, upto, gaps);
+	/* The message of a packet that the kernel threw away is still read: only what is more than a gap is one. */
+	if (gaps > s->c->hiding)
+		gaps -= lane_take_flushed(s->c, gaps - s->c->hiding);
+	lane_book_gaps(s->c, upto, gaps);
 	left(s->c, upto, 0);
 }
 

@@ -5,6 +5,8 @@
  */
 #include "lane/internal.h"
 
+#include <spillway/packet.h>
+
 #define MS 1000000ull
 
 /* The breaker: a class is opened when most of its packets were late in four windows on end. */
@@ -19,8 +21,12 @@
 #define TWENTIETH    20u
 /* Inspecting for so long makes past failures forgotten. */
 #define GOOD_NS      (5000 * MS)
-/* Deadlines without lateness until it is no habit any more. */
+/* Deadlines without lateness until it is no habit any more; of so many, one is a trial. */
 #define HABIT        16u
+#define TRIAL        9u
+/* Between two looks, at most and at least. */
+#define STEP_MAX_NS  (5 * MS)
+#define STEP_MIN_NS  (MS / 4)
 /* Without an inspector for so long, a class is opened. */
 #define DOWN_NS      (100 * MS)
 /* Above any id that is assigned while the opening is carried out. */
@@ -39,23 +45,26 @@ bool lane_turned(const struct lane_class *c)
 void lane_turn(struct lane_class *c, enum lane_reason reason)
 {
 	c->reason = reason;
-	c->turning = !passing(c);
+	c->turning = !passing(c) || lane_shuts(&c->config, reason) != (c->state == STATE_SHUT);
 }
 
 static void begin_window(struct lane_class *c, uint64_t now)
 {
 	c->window_ns = now;
+	c->good_before = c->window_good;
 	c->window_late = c->window_good = 0;
 }
 
 static void enter(struct lane_class *c, enum lane_state state, uint64_t now)
 {
 	c->state = state;
+	c->looked = false;
 	c->since_ns = now;
 	c->changes++;
 	c->rounds++;
 	c->bad_windows = 0;
 	c->mark_count = 0;
+	c->late_first_ns = 0;
 	begin_window(c, now);
 }
 
@@ -91,10 +100,9 @@ static void finish_turn(struct step *s, uint64_t now)
 
 	plan_probe(c, now);
 	emit(s, shut ? ORDER_SHUT : ORDER_OPEN);
-	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? 0 : 1);
+	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? SPW_DROP : SPW_ACCEPT);
 	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
 	c->turning = false;
-	c->answered = c->settled;
 	if (!shut && !c->counted)
 		c->books.uncounted = true;
 	c->passed_reason = c->reason;
@@ -125,37 +133,66 @@ static bool oldest_is(const struct lane_class *c, uint64_t now, uint64_t age)
 	return c->mark_count && c->marks[c->mark_first].ns + age <= now;
 }
 
-/* Lateness without a long pause since late_first_ns. True where it has become a habit. */
-static bool late_by_habit(struct lane_class *c, uint64_t now)
+/* Lateness has gone on for more than two deadlines, without a long pause. */
+static bool late_by_habit(const struct lane_class *c, uint64_t now)
 {
 	uint64_t deadline = c->config.deadline_ns;
 
-	if (!c->late_first_ns || now - c->late_last_ns > HABIT * deadline)
+	return c->late_first_ns && now - c->late_last_ns <= HABIT * deadline && now - c->late_first_ns > 2 * deadline;
+}
+
+/* By habit, and nothing was in time of late: waiting is in vain. Every ninth deadline that is tried anew. */
+static bool hopeless(const struct lane_class *c, uint64_t now)
+{
+	return late_by_habit(c, now) && !c->window_good && !c->good_before &&
+	       (now - c->late_first_ns) / c->config.deadline_ns % TRIAL;
+}
+
+static void note_lateness(struct lane_class *c, uint64_t now)
+{
+	if (!c->late_first_ns || now - c->late_last_ns > HABIT * c->config.deadline_ns)
 		c->late_first_ns = now;
 	c->late_last_ns = now;
-	return now - c->late_first_ns > 2 * deadline;
 }
 
 /*
  * Time for marks to come due. An inspector that is a little too slow for long would get only packets that are about to
  * be late, and finish each of them in vain: so, when lateness has become a habit, what waits is cut down to half a
- * deadline, and it has time for those behind. Where the socket is nearly full, the oldest go, else newer ones would
- * find no room.
+ * deadline, and it has time for those behind. Where it finishes none in time, packets wait only an eighth. Where the
+ * socket is nearly full, the oldest go, else newer ones would find no room.
  */
 static void find_late(struct lane_class *c, uint64_t now)
 {
-	uint64_t deadline = c->config.deadline_ns;
+	uint64_t deadline = c->config.deadline_ns, limit;
 
 	while (c->mark_count && c->marks[c->mark_first].id <= c->settled)
 		take_mark(c);
-	if (oldest_is(c, now, deadline)) {
-		uint64_t age = late_by_habit(c, now) ? deadline / 2 : deadline;
-
-		while (oldest_is(c, now, age))
+	if (!c->mark_count)
+		return;
+	limit = hopeless(c, now) ? deadline / 8 : deadline;
+	if (oldest_is(c, now, limit)) {
+		note_lateness(c, now);
+		if (limit == deadline && late_by_habit(c, now))
+			limit = deadline / 2;
+		while (oldest_is(c, now, limit))
 			take_mark(c);
-	} else if (c->pressed && c->mark_count) {
+	} else if (c->pressed) {
 		take_mark(c);
 	}
+}
+
+uint64_t lane_step_ns(const struct lane *l)
+{
+	uint64_t least_ns = STEP_MAX_NS;
+
+	for (unsigned i = 0; i < l->classes; i++) {
+		const struct lane_class *c = &l->class[i];
+		uint64_t part = c->config.deadline_ns / (late_by_habit(c, l->now_ns) ? 24 : 8);
+
+		if (part)
+			least_ns = least(least_ns, part);
+	}
+	return most(least_ns, STEP_MIN_NS);
 }
 
 /* One piece of what is due or late. True where more is left. */
@@ -163,7 +200,7 @@ static bool settle_late(struct step *s)
 {
 	struct lane_class *c = s->c;
 	bool due = c->due > c->settled;
-	uint64_t upto = due ? c->due : c->late_upto;
+	uint64_t upto = due ? least(c->due, c->ids) : c->late_upto;
 
 	if (upto <= c->settled)
 		return false;
@@ -216,7 +253,8 @@ static bool owes(const struct step *s)
 
 static bool may_inspect(const struct step *s, uint64_t now)
 {
-	if (!s->l->inspector || s->l->leaving)
+	/* What was let go behind the opening is to be known first. */
+	if (!s->l->inspector || s->l->leaving || !s->c->looked)
 		return false;
 	switch (s->c->reason) {
 	case REASON_LATE:
@@ -237,8 +275,10 @@ static void tick_passing(struct step *s, uint64_t now)
 		emit(s, ORDER_INSPECT);
 		enter(c, c->reason == REASON_LATE ? STATE_PROBING : STATE_INSPECTING, now);
 		c->owed = c->answered;
+	} else if (c->turning) {
+		finish_turn(s, now);
 	} else if (c->held) {
-		lane_emit_batch(s, (uint32_t)c->ids, lane_shuts(&c->config, c->reason) ? 0 : 1);
+		lane_emit_batch(s, (uint32_t)c->ids, c->state == STATE_SHUT ? SPW_DROP : SPW_ACCEPT);
 	}
 }
 
@@ -329,6 +369,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		c->late_last_ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
+		c->flag_was_on = true; /* perhaps: a change may have been under way */
 	}
 	if (l->wait_ns) {
 		l->wait_ns += away;
@@ -363,6 +404,7 @@ void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reaso
 			c->due_reason = reason;
 		}
 	}
+	l->gone = l->inspector;
 	l->inspector = 0;
 	l->consumed = 0;
 	l->busy = l->stalled = l->leaving = false;

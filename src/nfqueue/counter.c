@@ -267,10 +267,14 @@ int spw_counter_read(struct spw_counter *c, uint16_t queue, uint64_t *packets, u
 
 int spw_counter_make(struct spw_counter *c, uint16_t queue)
 {
-	return ask_acct(c, NFNL_MSG_ACCT_NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, queue, NULL, NULL);
+	uint64_t packets, bytes; /* an acknowledgement brings none */
+
+	return ask_acct(c, NFNL_MSG_ACCT_NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, queue, &packets, &bytes);
 }
 
 int spw_counter_delete(struct spw_counter *c, uint16_t queue)
 {
-	return ask_acct(c, NFNL_MSG_ACCT_DEL, NLM_F_ACK, queue, NULL, NULL);
+	uint64_t packets, bytes;
+
+	return ask_acct(c, NFNL_MSG_ACCT_DEL, NLM_F_ACK, queue, &packets, &bytes);
 }

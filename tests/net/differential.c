@@ -172,6 +172,7 @@ static unsigned run(struct op *ops, unsigned n, struct difference *d)
 static unsigned shrink(struct op *ops, unsigned n, struct difference *d)
 {
 	struct op shorter[LONGEST];
+	struct difference found;
 	unsigned chunk = n;
 
 	while (chunk) {
@@ -183,19 +184,19 @@ static unsigned shrink(struct op *ops, unsigned n, struct difference *d)
 
 			memcpy(shorter, ops, at * sizeof(*ops));
 			memcpy(shorter + at, ops + at + chunk, (rest - at) * sizeof(*ops));
-			end = run(shorter, rest, d);
+			end = run(shorter, rest, &found);
 			if (end == rest) {
 				at++;
 				continue;
 			}
 			n = end + 1;
 			memcpy(ops, shorter, n * sizeof(*ops));
+			*d = found;
 			shrunk = true;
 		}
 		if (!shrunk || chunk > n)
 			chunk = chunk > n ? n : chunk / 2;
 	}
-	run(ops, n, d);
 	return n;
 }
 

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from lib import hosts, sandbox  # noqa: E402
 from lib.interceptor import Interceptor, find_spillway  # noqa: E402
+from lib.sandbox import LabError  # noqa: E402,F401
 from lib.traffic import Datagrams  # noqa: E402,F401
 
 RULE = "-A INPUT -p udp -j NFQUEUE --queue-bypass --queue-num"

@@ -113,7 +113,6 @@ struct kernel *kernel_new(const struct kernel_options *options)
 	k->buckets = 1;
 	while (k->buckets < k->pool.size)
 		k->buckets *= 2;
-	k->netlink.overfill = options->overfill;
 	k->netlink.congestion_ends = wrong(k, MISTAKE_CONGESTION_ENDS);
 	messages = netlink_init(&k->netlink, options->messages ? options->messages : k->pool.size);
 	k->entry = calloc((size_t)k->pool.size + 1, sizeof(*k->entry));

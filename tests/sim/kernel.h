@@ -113,9 +113,7 @@ extern const char *const kernel_mistake_names[MISTAKES];
 struct kernel_options {
 	unsigned packets; /* that can be held at one time, all queues together; 0: KERNEL_TABLE + 16. More: no memory */
 	unsigned messages; /* that can lie in sockets at one time, together; 0: as many. More: no room */
-	uint32_t table;    /* packets that one queue can hold, however long it may be; 0: KERNEL_TABLE */
-	bool overfill;     /* a socket takes messages while it is not over its limit, not as long as they fit into it:
-			      kernels before 6.16 */
+	uint32_t table; /* packets that one queue can hold, however long it may be; 0: KERNEL_TABLE. Old kernels: ~0 */
 	bool enospc; /* fail-open as the patch of 2012 told it: enqueueing returns -ENOSPC and the caller goes on with
 			the remaining hooks, instead of the queue reinjecting by itself */
 	bool conntrack; /* the kernel can attach conntrack entries: else its flag is refused */

@@ -78,24 +78,15 @@ static void overrun(struct socket *s)
 	s->overrun = true;
 }
 
-/* netlink_attachskb(): an empty socket takes one message, however large. */
-static bool has_room(const struct netlink *n, const struct socket *s, uint32_t truesize)
-{
-	if (s->congested)
-		return false;
-	if (n->overfill)
-		return s->used <= s->limit;
-	return !s->used || (uint64_t)s->used + truesize <= s->limit;
-}
-
-/* netlink_unicast() */
+/* netlink_unicast(), netlink_attachskb(): an empty socket takes one message, however large. */
 bool netlink_post(struct netlink *n, struct socket *s, const struct kernel_message *content, uint32_t truesize)
 {
+	const uint64_t used = (uint64_t)s->used + truesize;
 	ref m = 0;
 
 	if (s->filtered)
 		return true;
-	if (has_room(n, s, truesize))
+	if (!s->congested && (!s->used || used <= s->limit))
 		m = pool_take(&n->pool, n->message[n->pool.free].next);
 	if (!m) {
 		overrun(s);

@@ -35,7 +35,6 @@ struct socket {
 };
 
 struct netlink {
-	bool overfill;        /* as in struct kernel_options */
 	bool congestion_ends; /* MISTAKE_CONGESTION_ENDS */
 	struct socket socket[KERNEL_SOCKETS];
 	struct pool pool;

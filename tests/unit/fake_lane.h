@@ -174,14 +174,10 @@ static inline void fake_note(struct fake_class *c, const struct channel_answer *
 	c->payload[id % FAKE_IDS] = a->payload;
 }
 
-/* Everything behind what is answered in order that was early, or never came out, is decided too. */
-static inline uint64_t fake_oldest(struct fake_class *c, uint64_t settled)
+/* The oldest id that may be undecided, as an engine is sure to know. */
+static inline uint64_t fake_oldest(const struct fake_class *c, uint64_t settled)
 {
-	uint64_t id = c->answered > settled ? c->answered : settled;
-
-	while (c->fate[(id + 1) % FAKE_IDS] == FATE_EARLY)
-		id++;
-	return id + 1;
+	return (c->answered > settled ? c->answered : settled) + 1;
 }
 
 static inline void fake_judge(const struct channel_answer *a)
@@ -225,8 +221,10 @@ static inline unsigned fake_take(void)
 	fake.runs += n;
 	fake.state->consumed = fake.consumed;
 	for (unsigned i = 0; i < fake.classes; i++) {
-		const uint64_t done = fake_oldest(&fake.class[i], fake.state->class[i].settled) - 1;
+		uint64_t done = fake_oldest(&fake.class[i], fake.state->class[i].settled) - 1;
 
+		while (fake.class[i].fate[(done + 1) % FAKE_IDS] == FATE_EARLY)
+			done++;
 		fake.state->class[i].settled = done;
 	}
 	return n;

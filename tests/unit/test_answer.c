@@ -208,6 +208,11 @@ static void what_can_t_be_carried_out_is_refused(void **unused)
 	assert_int_equal(put_of(0, 1, (struct spw_verdict){.code = 99}), -EINVAL);
 	assert_int_equal(put_of(0, 1, (struct spw_verdict){.code = CHANNEL_STALE}), -EINVAL);
 	assert_int_equal(put_of(0, 1, (struct spw_verdict){.code = SPW_ACCEPT, .set = CHANNEL_TRUSTED}), -EINVAL);
+	cut.skb_info = SPW_PACKET_GSO;
+	cut.hw_protocol = 0x0800;
+	cut.payload = (const uint8_t *)"\x45\0\0\x1c\0\0\0\0\x40\x11\0\0\x0a\0\0\1\x0a\0\0\2\0\1\0\2\0\x08\0\0";
+	cut.payload_len = cut.length = 28;
+	assert_int_equal(answer_draft(&pen, 0, 1, &cut, &v, &draft), -EOPNOTSUPP); /* UDP, an aggregate */
 	v.payload = NULL;
 	assert_int_equal(put_of(0, 1, v), -EINVAL);
 	v.payload = "abc";

@@ -320,6 +320,23 @@ static void full_table(void **state)
 	assert_int_equal(ended(FATE_TABLE), 1);
 }
 
+/* Kernels without the table hold as many as the queue is long. */
+static void no_table(void **state)
+{
+	const struct kernel_options options = {
+	    .packets = KERNEL_TABLE + 8, .table = ~0u, .fate = note, .context = &world};
+
+	(void)state;
+	kernel_free(k);
+	k = world.kernel = kernel_new(&options);
+	make_hooks(k);
+	s = kernel_socket(k, 100, ~0u);
+	bind_queue(KERNEL_TABLE + 8, SPW_FAIL_OPEN);
+	send_some(KERNEL_TABLE + 8, 0);
+	assert_int_equal(stat_of(1).held, KERNEL_TABLE + 8);
+	assert_int_equal(world.ends, 0);
+}
+
 static void no_memory(void **state)
 {
 	(void)state;
@@ -649,9 +666,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(configurations),  TEST(owners),     TEST(full_queue), TEST(full_socket), TEST(huge_message),
-	    TEST(filtered_socket), TEST(full_table), TEST(no_memory),  TEST(aggregates),  TEST(nobody),
-	    TEST(verdicts),        TEST(payloads),   TEST(batches),    TEST(thrown_away), TEST(messages),
-	    TEST(resetting),       TEST(forms),
+	    TEST(filtered_socket), TEST(full_table), TEST(no_table),   TEST(no_memory),   TEST(aggregates),
+	    TEST(nobody),          TEST(verdicts),   TEST(payloads),   TEST(batches),     TEST(thrown_away),
+	    TEST(messages),        TEST(resetting),  TEST(forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,8 +143,7 @@ static void early_ones_are_bounded(void **unused)
 	assert_int_equal(flush(), CHANNEL_WINDOW / 2);
 	assert_int_equal(flush(), 0);
 	say_code(0, SPW_ACCEPT);
-	/* In order now: the first, then what had been kept. */
-	assert_int_equal(flush(), 2);
+	assert_int_equal(flush(), 2); /* in order now: the first, then what had been kept */
 	assert_int_equal(fake.state->class[0].settled, 1000);
 }
 
@@ -348,7 +347,7 @@ static void trusted_flows_pass_unseen_until_they_end(void **unused)
 	assert_int_equal(sent_tcp(16, 0), 1);
 }
 
-static void a_trusted_packet_does_not_overtake_its_flow(void **unused)
+static void a_trusted_packet_waits_for_its_turn(void **unused)
 {
 	uint8_t packet[40];
 
@@ -397,6 +396,27 @@ static void it_is_told_to_leave(void **unused)
 	fake_take();
 	assert_int_equal(fake.state->class[0].settled, 2);
 	assert_int_equal(spw_lane_poll(lane, fds), 2);
+}
+
+static void only_the_active_one_silences_the_bell(void **unused)
+{
+	const uint64_t one = 1;
+	uint64_t rings = 0;
+
+	(void)unused;
+	fake.state->active = FAKE_NUMBER + 1;
+	fake_send(0, 53);
+	assert_int_equal(write(fake.wake, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(spw_lane_next(lane, event, 1, 5), 0);
+	fake.state->active = FAKE_NUMBER;
+	assert_int_equal(spw_lane_next(lane, event, 1, 5), 1);
+	say_code(0, SPW_ACCEPT);
+	assert_int_equal(spw_lane_next(lane, event, 1, 0), 0);
+	assert_int_equal(read(fake.wake, &rings, sizeof(rings)), -1);
+	assert_int_equal(write(fake.wake, &one, sizeof(one)), sizeof(one));
+	fake.state->active = 0;
+	assert_int_equal(spw_lane_next(lane, event, 1, 0), -ESHUTDOWN);
+	assert_int_equal(read(fake.wake, &rings, sizeof(rings)), sizeof(rings));
 }
 
 static void a_ring_that_is_full_waits_for_the_engine(void **unused)
@@ -527,9 +547,10 @@ int main(void)
 	    CASE(a_payload_is_mended_and_waits_for_a_slot),
 	    CASE(what_can_t_be_carried_out_is_refused),
 	    CASE(trusted_flows_pass_unseen_until_they_end),
-	    CASE(a_trusted_packet_does_not_overtake_its_flow),
+	    CASE(a_trusted_packet_waits_for_its_turn),
 	    CASE(fragments_are_not_trusted),
 	    CASE(it_is_told_to_leave),
+	    CASE(only_the_active_one_silences_the_bell),
 	    CASE(a_ring_that_is_full_waits_for_the_engine),
 	    CASE(any_course_of_events),
 	};

@@ -100,8 +100,7 @@ struct measures {
 	uint32_t error;               /* an error message */
 	uint32_t plain[2][MEASURED];  /* of a datagram; [1]: with SPW_UID_GID */
 	uint32_t pieces[2][MEASURED]; /* of an aggregate, whose payload lies in page fragments; 0: not measured */
-	bool overfill;                /* as in struct kernel_options */
-	bool conntrack;
+	bool conntrack;               /* as in struct kernel_options */
 	uint32_t table;
 };
 

@@ -56,7 +56,6 @@ bool model_open(enum kernel_mistake mistake, const struct measures *measures)
 	for (unsigned form = 0; form < FORMS; form++) {
 		const struct kernel_options options = {
 		    .table = measures->table,
-		    .overfill = measures->overfill,
 		    .conntrack = measures->conntrack,
 		    .enospc = form == FORM_2012,
 		    .mistake = mistake,

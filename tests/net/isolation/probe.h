@@ -28,15 +28,16 @@
 #include <unistd.h>
 
 struct lane_fds {
-	int answers, state, bell, lease, socket;
+	int socket, answers, state, bell, wake, lease;
 };
 
 static struct lane_fds fds;
 
 static int read_fds(void)
 {
-	return sscanf(getenv("SPILLWAY_INSPECTOR"), "version=%*u answers=%d state=%d bell=%d lease=%d socket=%d",
-		      &fds.answers, &fds.state, &fds.bell, &fds.lease, &fds.socket) == 5
+	return sscanf(getenv("SPILLWAY_INSPECTOR"),
+		      "version=%*u inspector=%*u classes=%*u socket=%d answers=%d state=%d bell=%d wake=%d lease=%d",
+		      &fds.socket, &fds.answers, &fds.state, &fds.bell, &fds.wake, &fds.lease) == 6
 		   ? 0
 		   : -EPROTO;
 }
@@ -155,6 +156,14 @@ SIMPLE(bell_block, SYS_fcntl, fds.bell, F_SETFL, 0)
 SIMPLE(bell_dup, SYS_dup, fds.bell)
 SIMPLE(bell_dup_dirty, SYS_dup, DIRTY(fds.bell))
 SIMPLE(bell_ioctl, SYS_ioctl, fds.bell, FIONBIO, NULL)
+PROBE(wake_write)
+{
+	uint64_t one = 1;
+
+	return CALL(SYS_write, fds.wake, &one, sizeof(one));
+}
+SIMPLE(wake_block, SYS_fcntl, fds.wake, F_SETFL, 0)
+SIMPLE(wake_dup, SYS_dup, fds.wake)
 SIMPLE(lease_dup, SYS_dup, fds.lease)
 SIMPLE(dup_onto, SYS_dup3, 2, fds.lease, 0)
 SIMPLE(move_bytes, SYS_splice, fds.lease, NULL, fds.socket, NULL, 1, 0)
@@ -273,6 +282,9 @@ static const struct probe probes[] = {P(create_file),
 				      P(bell_dup),
 				      P(bell_dup_dirty),
 				      P(bell_ioctl),
+				      P(wake_write),
+				      P(wake_block),
+				      P(wake_dup),
 				      P(lease_dup),
 				      P(dup_onto),
 				      P(move_bytes),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An inspector that is a program of its own, without the library: tries everything that the wide filter forbids, prints
- * each errno on stderr, says that it is ready, and waits for what the test does to it. TRY=segv|abort: dies so instead.
+ * each errno on stderr, says that it is ready, and waits for what the test does to it. TRY=segv|abort|x32|exit: ends so instead.
  */
 #include "probe.h"
 
@@ -13,6 +13,8 @@ static void die(const char *how)
 		*(volatile int *)NULL = 1;
 	if (!strcmp(how, "x32"))
 		syscall(0x40000000 | 39);
+	if (!strcmp(how, "exit"))
+		exit(3);
 }
 
 int main(void)

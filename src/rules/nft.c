@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules by nft: see firewall.h. They stand in base chains of the table inet spillway, named as the hooks. A transaction
+ * that fails takes a base chain away that it has just made, and with it all that waits in the queues. So the rule is
+ * tried first, in a chain without a hook; then table, counter and base chain are made, then the rule. A base chain once
+ * made stays.
+ */
+#include "rules/firewall.h"
+
+#include "nfqueue/counter.h"
+#include "rules/command.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRIAL       "spillway-try"
+/* Bytes of a transaction: one rule, and some short commands. */
+#define TRANSACTION (RULE_NFT_TEXT + 1024)
+
+static int run(const char *option, const char *text, struct command *c, char error[FIREWALL_ERROR])
+{
+	struct words w;
+	int err;
+
+	words_begin(&w);
+	words_add(&w, "nft");
+	if (option)
+		words_add(&w, "%s", option);
+	words_add(&w, "%s", text);
+	err = command_run(&w, c);
+	return err ? firewall_no_command(error, err, "nft", ", or use --backend iptables") : 0;
+}
+
+/* Runs a transaction; what nft says is left in `said`. 0, -EIO: it was refused; or another negative errno. */
+static int transaction(const char *option, const char *text, char said[256], char error[FIREWALL_ERROR])
+{
+	struct command c;
+	int err = run(option, text, &c, error);
+
+	if (err)
+		return err;
+	snprintf(said, 256, "%s", c.error);
+	err = c.status ? firewall_fail(error, -EIO, "nft: %s; put that right and try again", said) : 0;
+	command_end(&c);
+	return err;
+}
+
+/* Appends one of the rule's commands to a transaction. */
+static void append(char text[TRANSACTION], const struct rule *r, enum rule_nft command, const char *chain)
+{
+	const size_t len = strlen(text);
+	char part[RULE_NFT_TEXT];
+
+	rule_nft(r, command, chain, part);
+	snprintf(text + len, TRANSACTION - len, "%s%s", len ? "; " : "", part);
+}
+
+/* Is there a queue statement in this kernel, and does it take this rule? Changes nothing. */
+static int try_rule(const struct rule *r, char error[FIREWALL_ERROR])
+{
+	struct rule tried = *r;
+	char text[TRANSACTION] = "", said[256];
+	int err = transaction("-c",
+			      "add table inet spillway; add chain inet spillway " TRIAL
+			      "; add rule inet spillway " TRIAL " queue to 0",
+			      said, error);
+
+	if (err == -EIO)
+		return firewall_fail(error, -EOPNOTSUPP,
+				     "nft: the kernel refuses a queue rule: %s; load nft_queue, use a kernel with "
+				     "CONFIG_NFT_QUEUE, or use --backend iptables",
+				     said);
+	if (err)
+		return err;
+	/* A trial that were the only one to use conntrack would take its hooks away at the end. */
+	tried.state = RULE_ANY;
+	append(text, &tried, RULE_NFT_TABLE, TRIAL);
+	append(text, &tried, RULE_NFT_COUNTER, TRIAL);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), "; add chain inet spillway " TRIAL);
+	append(text, &tried, RULE_NFT_RULE, TRIAL);
+	err = transaction("-c", text, said, error);
+	return err == -EIO
+		   ? firewall_fail(
+			 error, -EINVAL,
+			 "nft: %s; correct what sorts the traffic; a set has to be in the table inet spillway", said)
+		   : err;
+}
+
+/* A rule in nft's list. */
+struct listed {
+	unsigned long long handle;
+	bool conntrack;
+};
+
+static enum rule_own own_line(const struct rule *r, const char *line, struct listed *listed)
+{
+	static const char comment[] = " comment \"", end[] = "\" # handle ";
+	const char *from = strstr(line, comment), *to = from ? strstr(from, end) : NULL;
+	char text[RULE_COMMENT];
+
+	if (!to)
+		return RULE_FOREIGN;
+	from += strlen(comment);
+	snprintf(text, sizeof(text), "%.*s", (int)(to - from), from);
+	listed->handle = strtoull(to + strlen(end), NULL, 10);
+	listed->conntrack = strstr(line, "ct ") != NULL;
+	return rule_own(r, text);
+}
+
+/* The next rule of the list that is Spillway's for this queue; RULE_FOREIGN: no more. */
+static enum rule_own next_own(const struct rule *r, FILE *rules, struct listed *listed)
+{
+	enum rule_own own = RULE_FOREIGN;
+	char *line = NULL;
+	size_t room = 0;
+
+	while (own == RULE_FOREIGN && getline(&line, &room, rules) > 0)
+		own = own_line(r, line, listed);
+	free(line);
+	return own;
+}
+
+/* Lists the hook's chain. 0: command_end() is left to do; -ENOENT: there is no such chain. */
+static int list(const struct rule *r, struct command *c, char error[FIREWALL_ERROR])
+{
+	char text[64];
+	int err;
+
+	snprintf(text, sizeof(text), "list chain inet spillway %s", rule_hook_name(r->hook));
+	err = run("-a", text, c, error);
+	if (err || !c->status)
+		return err;
+	err = strstr(c->error, "No such file") ? -ENOENT : -EIO;
+	firewall_fail(error, err, "nft: %s; put that right and try again", c->error);
+	command_end(c);
+	return err;
+}
+
+/* What is there for the same traffic, or RULE_FOREIGN; a negative errno. */
+static int find(const struct rule *r, char error[FIREWALL_ERROR])
+{
+	enum rule_own own, best = RULE_FOREIGN;
+	struct listed listed;
+	struct command c;
+	const int err = list(r, &c, error);
+
+	if (err)
+		return err == -ENOENT ? (int)RULE_FOREIGN : err;
+	while ((own = next_own(r, c.out, &listed)) != RULE_FOREIGN)
+		if (own > best)
+			best = own;
+	command_end(&c);
+	return (int)best;
+}
+
+/* Where a rule still counts with it, the kernel keeps it. */
+static void remove_counter(const struct rule *r)
+{
+	char text[96], name[SPW_COUNTER_NAME], said[256], error[FIREWALL_ERROR];
+
+	spw_counter_name(r->queue, name);
+	snprintf(text, sizeof(text), "delete counter inet spillway %s", name);
+	transaction(NULL, text, said, error);
+}
+
+static int make(const struct rule *r, char error[FIREWALL_ERROR])
+{
+	const char *chain = rule_hook_name(r->hook);
+	char text[TRANSACTION] = "", said[256];
+	int err;
+
+	for (enum rule_nft c = RULE_NFT_TABLE; c < RULE_NFT_RULE; c++)
+		append(text, r, c, chain);
+	err = transaction(NULL, text, said, error);
+	if (err)
+		return err;
+	rule_nft(r, RULE_NFT_RULE, chain, text);
+	err = transaction(NULL, text, said, error);
+	if (err)
+		remove_counter(r);
+	return err;
+}
+
+int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
+{
+	int err = firewall_permission(r->queue, error);
+
+	if (!err)
+		err = try_rule(r, error);
+	if (!err)
+		err = find(r, error);
+	if (err == RULE_SAME) {
+		fprintf(out, "nft: the rule is there already\n");
+		return 0;
+	}
+	if (err == RULE_OTHER_POLICY)
+		return firewall_fail(error, -EEXIST,
+				     "nft: there is a rule for the same traffic with --policy %s; --remove it first",
+				     r->shut ? "spill" : "shut");
+	if (err >= 0)
+		err = make(r, error);
+	if (!err)
+		fprintf(out, "nft: the rule is made\n");
+	return err;
+}
+
+static int delete_rule(const struct rule *r, unsigned long long handle, char error[FIREWALL_ERROR])
+{
+	char text[128], said[256];
+
+	snprintf(text, sizeof(text), "delete rule inet spillway %s handle %llu", rule_hook_name(r->hook), handle);
+	return transaction(NULL, text, said, error);
+}
+
+int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR])
+{
+	struct listed listed;
+	struct command c;
+	enum rule_own own;
+	unsigned count = 0;
+	bool conntrack = false;
+	int err = firewall_permission(r->queue, error);
+
+	if (!err)
+		err = list(r, &c, error);
+	if (err == -ENOENT)
+		fprintf(out, "nft: no such rule; nothing to remove\n");
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	while (!err && (own = next_own(r, c.out, &listed)) != RULE_FOREIGN) {
+		if (!all && own < RULE_OTHER_POLICY)
+			continue;
+		err = delete_rule(r, listed.handle, error);
+		count += !err;
+		conntrack |= !err && listed.conntrack;
+	}
+	command_end(&c);
+	if (count)
+		fprintf(out,
+			"nft: %u removed%s; the table inet spillway and its chain %s stay, since taking a chain away "
+			"drops every packet that waits in a queue\n",
+			count, conntrack ? FIREWALL_CONNTRACK : "", rule_hook_name(r->hook));
+	else if (!err)
+		fprintf(out, "nft: no such rule; nothing to remove\n");
+	if (!err)
+		remove_counter(r);
+	return err;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A rule that brings packets to a queue, and the firewall's commands that make it. Pure: runs nothing.
+ *
+ * All rules stand in the mangle table (nft: in the table inet spillway, with mangle's priority): it has every hook, and
+ * comes before the filter table, whose rules so still see what was accepted, passed uninspected or not queued at all.
+ */
+#ifndef SPW_RULES_RULE_H
+#define SPW_RULES_RULE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rules/words.h"
+
+enum rule_hook { RULE_INPUT, RULE_FORWARD, RULE_OUTPUT, RULE_PREROUTING, RULE_HOOKS };
+enum rule_state { RULE_ANY, RULE_NEW, RULE_ESTABLISHED };
+enum rule_family { RULE_IPV4 = 1, RULE_IPV6 = 2, RULE_BOTH = 3 };
+
+enum {
+	RULE_PORTS = 15,      /* as many as one match of iptables takes */
+	RULE_SET = 32,        /* bytes of a set's name, its end included, as of the following */
+	RULE_COMMENT = 80,    /* a comment */
+	RULE_BYTECODE = 2048, /* a filter's bytecode as text: 64 instructions */
+	RULE_NFT_TEXT = 4096, /* a command of nft */
+	RULE_MATCH = 2000,    /* a match */
+	RULE_MATCH_WORDS = 100,
+};
+
+struct rule {
+	uint16_t queue;
+	enum rule_hook hook;
+	bool nft;  /* nft, else iptables and ip6tables */
+	bool shut; /* packets are dropped, not passed, while nobody listens at the queue */
+	enum rule_family family;
+	/* What sorts the traffic; all of it has to fit. */
+	enum rule_state state;
+	const char *protocol; /* one that rule_protocol() knows; NULL: any */
+	unsigned port_count;
+	uint16_t ports[RULE_PORTS];
+	bool source_port;   /* the ports are the sender's, else the receiver's */
+	char set[RULE_SET]; /* "": none */
+	bool set_destination;
+	const char *match;  /* words of the backend; NULL: none */
+	const char *filter; /* as it was given; NULL: none */
+	/* The filter compiled, by family (0: IPv4, 1: IPv6): "LEN,instructions". "": it takes no packet of that family.
+	 */
+	char bytecode[2][RULE_BYTECODE];
+};
+
+/* Whose a rule in the firewall is, by its comment. */
+enum rule_own {
+	RULE_FOREIGN,
+	RULE_OF_QUEUE,     /* Spillway's, for the same queue, of other traffic */
+	RULE_OTHER_POLICY, /* of the same traffic, with the other policy */
+	RULE_SAME,
+};
+
+/* "input" and so on. */
+const char *rule_hook_name(enum rule_hook hook);
+
+/* True for a protocol by a name that every iptables knows, or by number; *ports: it has such. */
+bool rule_protocol(const char *name, bool *ports);
+
+/* NULL where the parts of the rule go together; else a sentence: what: why; what to do. */
+const char *rule_check(const struct rule *r);
+
+/*
+ * The comment that the rule has in the firewall: queue, policy, and a number made of what sorts the traffic, as it was
+ * given. By it the rule is found again, whatever the firewall made of its words.
+ */
+void rule_comment(const struct rule *r, char comment[RULE_COMMENT]);
+enum rule_own rule_own(const struct rule *r, const char *comment);
+
+/* iptables' name of the rule's chain. */
+const char *rule_chain(const struct rule *r);
+
+/* False where the rule's filter takes no packet of this family (RULE_IPV4 or RULE_IPV6), or it wasn't asked for. */
+bool rule_has(const struct rule *r, enum rule_family family);
+
+/* The beginning of every command to the mangle table of iptables (RULE_IPV4) or ip6tables (RULE_IPV6). */
+void rule_iptables_begin(enum rule_family family, struct words *w);
+
+/* The command that appends the rule, which rule_check() has found fine. */
+void rule_iptables(const struct rule *r, enum rule_family family, struct words *w);
+
+/* nft's commands for the rule, in the order in which they are needed. */
+enum rule_nft { RULE_NFT_TABLE, RULE_NFT_COUNTER, RULE_NFT_CHAIN, RULE_NFT_RULE, RULE_NFT_COMMANDS };
+
+/* One of them, in nft's language; rule_check() has found the rule fine. `chain`: to which it is added. */
+void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, char text[RULE_NFT_TEXT]);
+
+/* All commands, one a line, ready for a shell. */
+void rule_print(const struct rule *r, FILE *out);
+
+#endif
