@@ -45,7 +45,7 @@ static bool parse_reason(struct lane_config *c, const char *key, const char *val
 	bool shut;
 
 	for (int r = 0; r < REASONS; r++) {
-		if (r == REASON_LOAD || strcmp(key, lane_reason_names[r]))
+		if (r == REASON_LOAD || strcmp(key, lane_reason_names[r]) != 0)
 			continue;
 		if (!parse_switch(value, "shut", "spill", &shut))
 			return false;

@@ -30,6 +30,7 @@ int keeper_start_control(struct keeper *k);
 void keeper_replace_control(struct keeper *k);
 bool keeper_ended(struct keeper_process *p);
 void keeper_kill(struct keeper_process *p);
+void keeper_await_end(const struct keeper_process *p, int ms);
 void keeper_kill_and_wait(struct keeper_process *p);
 const char *keeper_how_ended(const struct keeper_process *p, char *buf, size_t size);
 
@@ -44,7 +45,18 @@ enum keeper_stuck { STUCK_NOT_YET, STUCK_NO_CPU, STUCK_YES };
 enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_ns, uint64_t limit_ns);
 
 /* tend.c */
+
+/* Nanoseconds until the next of them is started, after so many that died soon. */
+uint64_t keeper_pause(uint32_t deaths);
 void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
+
+/* alone.c */
+
+/* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
+ * many were held; or a negative errno. */
+int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);
+/* The same for one queue that is to pass: all that is held, and what comes meanwhile. -ENODEV: not bound. */
+int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed);
 
 /* counters.c */
 void keeper_read_counters(struct keeper *k, uint64_t now_ns);

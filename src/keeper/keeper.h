@@ -75,6 +75,7 @@ struct keeper_lane {
 	struct keeper_seat seat, next; /* the present inspector; one that stands ready to take its place */
 	bool gone;                     /* the present one is dead, and the engine has not been told yet */
 	enum lane_reason gone_reason;
+	bool untold;                              /* the engine does not know the present one yet */
 	bool was_ready;                           /* some inspector of this lane has been */
 	uint32_t engine_deaths, inspector_deaths; /* in a row, soon after the start */
 	uint64_t engine_at_ns, inspector_at_ns;   /* not before then is the next one started */
@@ -106,7 +107,7 @@ struct keeper_upgrade {
 	uint32_t number; /* of the request */
 	uint64_t until_ns;
 	int old_exe, old_plugin; /* the way back; -1: none */
-	bool back;   /* this is the old program again */
+	bool back;               /* this is the old program again */
 	char why[KEEPER_TEXT];
 };
 
@@ -147,6 +148,8 @@ struct keeper {
 	int board_fd, board_read_fd;
 	struct board *board;
 	struct keeper_control control, old_control; /* the latter serves who is still connected */
+	uint32_t control_deaths;                    /* in a row, soon after the start */
+	uint64_t control_at_ns;                     /* not before then is the next one started */
 	int control_listener;
 	struct spw_counter counter; /* fd -1: can't be read here */
 	uint64_t count_at_ns;

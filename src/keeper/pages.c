@@ -17,14 +17,21 @@
 /* A page of fixed size that nobody can resize, as a descriptor and mapped. NULL and errno. */
 void *keeper_make_page(const char *name, size_t size, int *fd)
 {
-	void *p;
+	void *p = MAP_FAILED;
+	int error;
 
 	*fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (*fd < 0 || ftruncate(*fd, (off_t)size) || fchmod(*fd, 0600) ||
-	    fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return NULL;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-	return p == MAP_FAILED ? NULL : p;
+	if (*fd >= 0 && !ftruncate(*fd, (off_t)size) && !fchmod(*fd, 0600) &&
+	    !fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (p != MAP_FAILED)
+		return p;
+	error = errno;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	errno = error;
+	return NULL;
 }
 
 /* Another descriptor of the same file, through which nobody can write. */
@@ -58,7 +65,7 @@ static int make_state(struct keeper_lane *l)
 	return l->state_read_fd < 0 || !keyed ? -errno : 0;
 }
 
-/* The same, of a page that somebody else has made. NULL: it is none of this size. */
+/* Maps a page that somebody else has made. NULL: it is none of this size. */
 void *keeper_map_page(int fd, size_t size)
 {
 	struct stat st;

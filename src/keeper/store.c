@@ -11,6 +11,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +20,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PREFIX    "spillway-"
-#define NAME      64
-#define FAR_AHEAD (1u << 30) /* above any id that is assigned meanwhile */
+#define PREFIX "spillway-"
+#define NAME   64
 
 static const char *const words[STORED_KINDS] = {[STORED_QUEUE] = "queue",
 						[STORED_PAGE] = "page",
@@ -65,7 +65,7 @@ static void take_one(void *arg, int fd, const char *name)
 	struct keeper_stored s = {.fd = fd};
 
 	if (!parse_name(name, &s) || v->stored == KEEPER_STORED || find(v->store, v->stored, &s)) {
-		fprintf(stderr, "spillway: stored descriptor '%.60s': nothing of ours; it is closed\n", name);
+		log_line("stored descriptor '%.60s': nothing of ours; it is closed", name);
 		close(fd);
 		if (!strncmp(name, PREFIX, strlen(PREFIX)))
 			(void)notify_send(&v->notify, -1, "FDSTOREREMOVE=1\nFDNAME=%s", name);
@@ -137,30 +137,17 @@ static const struct lane_config *config_of(const struct keeper *k, uint16_t queu
 	return &k->config.class[0];
 }
 
-/* Everything passes (or is dropped) from now on, then what is held goes the same way, then the number is free. */
-static int release(struct spw_queue *q, bool shut, uint32_t *held)
+/* Then the number is free. What is to be dropped, the kernel drops when it is given back. */
+static int release(struct spw_queue *q, bool shut, uint64_t *held)
 {
-	const struct spw_queue_config config = {.size = sizeof(config),
-						.copy_mode = SPW_COPY_META,
-						.mask = SPW_FAIL_OPEN | SPW_GSO,
-						.flags = SPW_GSO | (shut ? 0 : SPW_FAIL_OPEN)};
-	const struct spw_verdict v = {.size = sizeof(v), .code = shut ? SPW_DROP : SPW_ACCEPT};
-	struct spw_verdicts *list = spw_verdicts_new(0);
 	struct spw_queue_stat stat;
-	int error = list ? spw_queue_configure(q, &config) : -ENOMEM;
+	int error;
 
-	if (!error)
-		error = spw_queue_stat(q, &stat);
-	if (!error) {
-		*held = stat.held;
-		error = spw_verdicts_add_batch(list, spw_queue_number(q), stat.id_sequence + FAR_AHEAD, &v);
-	}
-	if (!error)
-		error = spw_verdicts_send(list, spw_queue_fd(q));
-	if (!error)
-		error = spw_queue_unbind(q);
-	spw_verdicts_free(list);
-	return error;
+	if (!shut)
+		return keeper_pass_queue(q, held);
+	error = spw_queue_stat(q, &stat);
+	*held = error ? 0 : stat.held;
+	return error ? error : spw_queue_unbind(q);
 }
 
 static void settle_queue(const struct keeper *k, struct keeper_stored *s)
@@ -169,18 +156,18 @@ static void settle_queue(const struct keeper *k, struct keeper_stored *s)
 	uint16_t queue = (uint16_t)s->number;
 	bool shut = lane_shuts(config_of(k, queue), REASON_DOWN);
 	struct spw_queue *q;
-	uint32_t held = 0;
+	uint64_t held = 0;
 	int error = spw_queue_adopt(&q, queue, use(s), open_table(queue), &any);
 
 	s->stale = true;
 	if (!error)
 		error = release(q, shut, &held);
 	if (error)
-		fprintf(stderr, "spillway: queue %u: stored by a run before: %s; nothing is settled\n", queue,
-			q && error != -ENODEV ? spw_queue_error(q) : "it is bound no more");
+		log_line("queue %u: stored by a run before: %s; nothing is settled", queue,
+			 q && error != -ENODEV ? spw_queue_error(q) : "it is bound no more");
 	else
-		fprintf(stderr, "spillway: queue %u: stored by a run before: %u packets held are %s uninspected\n",
-			queue, held, shut ? "dropped" : "accepted");
+		log_line("queue %u: stored by a run before: %llu packets held are %s uninspected", queue,
+			 (unsigned long long)held, shut ? "dropped" : "accepted");
 	spw_queue_close(q);
 }
 
@@ -308,13 +295,12 @@ bool keeper_take_stored(struct keeper *k, struct keeper_lane *l, uint16_t number
 		error = seat_the_dead(k, l);
 	if (!error) {
 		close_rest(k, number);
-		fprintf(stderr, "spillway: queue %u: taken over from the service manager, with what is held\n", number);
+		log_line("queue %u: taken over from the service manager, with what is held", number);
 		return true;
 	}
-	fprintf(stderr,
-		"spillway: queue %u: what the service manager has kept is %s; what is held is settled, the lane begins "
-		"anew\n",
-		number, error == -EPROTO ? "of another version, or not whole" : strerror(-error));
+	log_line("queue %u: what the service manager has kept is %s; what is held is settled, the lane begins "
+		 "anew",
+		 number, error == -EPROTO ? "of another version, or not whole" : strerror(-error));
 	keeper_close_lane(l);
 	l->number = number;
 	settle_stored(k, number);

@@ -6,6 +6,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -217,16 +218,14 @@ bool keeper_take_over(struct keeper *k, struct keeper_lane *l, uint16_t number)
 	if (l->engine_socket < 0)
 		return false;
 	if (take_gifts(l, fds, count)) {
-		fprintf(
-		    stderr,
-		    "spillway: queue %u: taking over: the engine is of another version; it settles what is held and "
-		    "leaves\n",
-		    number);
+		log_line("queue %u: taking over: the engine is of another version; it settles what is held and "
+			 "leaves",
+			 number);
 		keeper_close_lane(l);
 		return false;
 	}
 	l->number = number;
-	fprintf(stderr, "spillway: queue %u: taken over from a keeper that is dead: engine %d%s\n", number,
-		l->engine.pid, l->seat.process.pid ? ", its inspector and what is held" : " and what is held");
+	log_line("queue %u: taken over from a keeper that is dead: engine %d%s", number, l->engine.pid,
+		 l->seat.process.pid ? ", its inspector and what is held" : " and what is held");
 	return true;
 }

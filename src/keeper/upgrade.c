@@ -7,6 +7,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -281,7 +282,7 @@ int keeper_go_back(struct keeper *k, const char *why)
 	int error;
 
 	snprintf(text, sizeof(text), "%.400s", why);
-	fprintf(stderr, "spillway: upgrade: %s; going back to the old program\n", text);
+	log_line("upgrade: %s; going back to the old program", text);
 	for (unsigned i = 0; i < k->lanes; i++) {
 		keeper_kill_and_wait(&k->lane[i].next.process);
 		keeper_clear_seat(&k->lane[i].next);
@@ -393,7 +394,7 @@ static void finish(struct keeper *k)
 		snprintf(r.text, sizeof(r.text), "upgrade: %.150s; the old program goes on, mend the new one",
 			 k->upgrade.why);
 	(void)send(k->control.socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
-	fprintf(stderr, "spillway: upgrade: %s\n", k->upgrade.back ? "back at the old program" : "done");
+	log_line("upgrade: %s", k->upgrade.back ? "back at the old program" : "done");
 	close(k->upgrade.old_exe);
 	close(k->upgrade.old_plugin);
 	k->upgrade.old_exe = k->upgrade.old_plugin = -1;

@@ -108,8 +108,8 @@ struct lane_class {
 	unsigned missing_for; /* so many samples */
 	uint64_t pool;        /* ids settled by policy of which some may have been gaps, */
 	enum lane_reason pool_reason;
-	bool pool_shut;      /* for this reason, by this policy */
-	unsigned pool_looks; /* looks since then, at none of which all stood still */
+	bool pool_shut;   /* for this reason, by this policy */
+	bool pool_looked; /* since then, though something moved */
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
@@ -150,7 +150,6 @@ struct lane {
 	uint64_t now_ns;  /* of the last tick */
 
 	uint32_t inspector; /* the active one's number; 0: none */
-	uint32_t gone;      /* number of the last one that was active and is gone: it never is again */
 	uint64_t consumed;  /* answers of it taken */
 	uint64_t answered;  /* packets that it has answered */
 	uint64_t down_ns;   /* no inspector since then; 0: there is one */
@@ -227,7 +226,7 @@ bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns,
 /* How long may pass between two looks at the kernel: a small part of the shortest deadline. */
 uint64_t lane_step_ns(const struct lane *l);
 
-/* Nobody was there between the last tick and now: that time is nobody's delay. The kernel has each class's config. */
+/* Nobody was there between the last tick and now: that time is nobody's delay. */
 void lane_resume(struct lane *l, uint64_t now_ns);
 
 /* Inspector `number` is ready and gets the packets from now on. */
@@ -246,7 +245,10 @@ void lane_discarded(struct lane_class *c, struct lane_early *early, uint64_t id,
 /* The first id that is still unread: nobody owes an answer from there on. */
 void lane_unread(struct lane_class *c, uint64_t id);
 
-/* The policy or the length has changed; `now` was looked at just before the kernel was told. */
+/*
+ * The policy or the length has changed; `now` was looked at just before the kernel was told. With the config as it was:
+ * the kernel may have had another one for a while.
+ */
 void lane_switch(struct lane_class *c, const struct lane_sample *now, const struct lane_config *config,
 		 uint64_t now_ns);
 

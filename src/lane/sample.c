@@ -14,7 +14,6 @@
 /* From so many held packets on, the kernel drops some without counting them at the socket. */
 #define TABLE_END 65536u
 #define STABLE    8u /* samples that must agree: the kernel's line is printed without its lock */
-#define PATIENCE  4u /* looks that something may move in before a guess is made */
 
 /* The kernel's flag, as the policy for `full` sets it. */
 static bool flag_open(const struct lane_class *c)
@@ -52,23 +51,10 @@ static bool pool_mixes(const struct lane_class *c, enum lane_reason reason, bool
 	return c->pool && (c->pool_reason != reason || c->pool_shut != shut);
 }
 
-/* False: better to look first, so that nobody has to guess what of the pool was what. */
+/* False: a look comes first, so that nobody has to guess what of the pool was what. */
 bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool shut)
 {
-	return !pool_mixes(c, reason, shut) || c->pool_looks >= PATIENCE;
-}
-
-/* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
-void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
-{
-	if (pool_mixes(c, reason, shut)) {
-		lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool);
-		c->pool = 0;
-	}
-	c->pool_looks = 0;
-	c->pool_reason = reason;
-	c->pool_shut = shut;
-	c->pool += ids;
+	return c->pool_looked || !pool_mixes(c, reason, shut);
 }
 
 /* Of `ids` now accounted for, those whose packets the kernel had thrown away: they stand in the books as lost already.
@@ -137,15 +123,40 @@ static void count_gaps(struct lane_class *c, const struct lane_sample *now)
 	c->flag_was_on |= flag_open(c);
 }
 
-/* Nothing moved: what is missing now is all that still hides, and of the ids settled by policy the rest were gaps. */
-static void find_gaps(struct lane_class *c)
+static uint64_t known_gaps(const struct lane_class *c)
 {
-	uint64_t all = c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps), elsewhere = missing(c);
+	return c->flag_was_on ? c->hiding : least(c->hiding, c->counted_gaps);
+}
+
+/* What hid and is not missing now was in the pool. Exact where nothing moved at the last look. */
+static void empty_pool(struct lane_class *c)
+{
+	uint64_t elsewhere = missing(c), all = known_gaps(c);
 	uint64_t gaps = all > elsewhere ? least(all - elsewhere, c->pool) : 0;
 
 	lane_book_gaps(c, c->settled, gaps);
 	lane_book_policy(c, c->pool_reason, c->pool_shut, c->pool - gaps);
 	c->pool = 0;
+}
+
+/* Ids settled by policy, some of which may never have been held: which, the next looks will tell. */
+void lane_pool(struct lane_class *c, enum lane_reason reason, bool shut, uint64_t ids)
+{
+	if (pool_mixes(c, reason, shut))
+		empty_pool(c);
+	c->pool_looked = false;
+	c->pool_reason = reason;
+	c->pool_shut = shut;
+	c->pool += ids;
+}
+
+/* Nothing moved: what is missing now is all that still hides. */
+static void find_gaps(struct lane_class *c)
+{
+	uint64_t all, elsewhere = missing(c);
+
+	empty_pool(c);
+	all = known_gaps(c);
 	c->hiding = all > elsewhere || c->config.length >= TABLE_END ? elsewhere : all;
 	c->counted_gaps = c->hiding;
 	c->flag_was_on = false;
@@ -155,7 +166,7 @@ static void find_gaps(struct lane_class *c)
  * than this. */
 static void watch_length(struct lane_class *c, uint64_t ids, const struct lane_sample *now)
 {
-	bool may_be_full = c->held + (ids - c->ids) >= c->config.length;
+	bool may_be_full = c->last.held + (ids - c->ids) >= c->config.length;
 
 	if (c->counted || passing(c))
 		return;
@@ -221,7 +232,7 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	if (now->coherent)
 		find_gaps(c);
 	else
-		c->pool_looks++;
+		c->pool_looked = true;
 	explain_missing(c);
 	reconcile_gaps(c);
 }
@@ -235,8 +246,8 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 	if (flag_open(c) != was) {
 		c->switched_at = c->ids;
 		c->switched_from = was;
-		c->flag_was_on = true;
 	}
+	c->flag_was_on = true;
 	/* A shorter queue may be full already. */
 	if (flag_open(c) && !c->counted && !passing(c) && c->held >= c->config.length)
 		c->books.uncounted = true;

@@ -141,12 +141,25 @@ void lane_settle_answer(struct step *s, const struct channel_answer *a, uint64_t
 	left(c, last, packets);
 }
 
+/* A packet whose message the engine has thrown away: there is no doubt that it was held. */
+static void settle_discarded(struct step *s, const struct lane_early *e)
+{
+	struct lane_class *c = s->c;
+	bool shut = lane_shuts(&c->config, e->reason);
+	uint64_t n = 1 - lane_take_flushed(c, 1);
+
+	lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
+	lane_book_policy(c, e->reason, shut, n);
+	c->window_late += n;
+	left(c, e->id, 1);
+}
+
 static void settle_early(struct step *s, const struct lane_early *e)
 {
 	if (e->inspector)
 		lane_settle_answer(s, &e->answer, e->id, e->id);
 	else
-		settle_by_policy(s, e->id, e->reason);
+		settle_discarded(s, e);
 }
 
 /* Early answers that follow on what is settled have their turn. */
@@ -154,7 +167,8 @@ void lane_release_early(struct step *s)
 {
 	const struct lane_early *e;
 
-	while (lane_room(s->out) && (e = lane_early_at(s, s->c->settled + 1)))
+	/* A message that was thrown away may be newer than the last look. */
+	while (s->c->settled < s->c->ids && lane_room(s->out) && (e = lane_early_at(s, s->c->settled + 1)))
 		settle_early(s, e);
 }
 

@@ -364,12 +364,11 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		struct lane_class *c = &l->class[i];
 
 		for (unsigned m = 0; m < LANE_MARKS; m++)
-			c->marks[m].ns += away;
+			c->marks[m].ns = least(c->marks[m].ns + away, now_ns);
 		c->late_first_ns += c->late_first_ns ? away : 0;
 		c->late_last_ns += away;
 		c->window_ns += away;
 		c->probe_ns += away;
-		c->flag_was_on = true; /* perhaps: a change may have been under way */
 	}
 	if (l->wait_ns) {
 		l->wait_ns += away;
@@ -404,7 +403,6 @@ void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reaso
 			c->due_reason = reason;
 		}
 	}
-	l->gone = l->inspector;
 	l->inspector = 0;
 	l->consumed = 0;
 	l->busy = l->stalled = l->leaving = false;

@@ -200,15 +200,21 @@ static unsigned shrink(struct op *ops, unsigned n, struct difference *d)
 	return n;
 }
 
+static void tell_difference(FILE *to, const struct difference *d)
+{
+	fprintf(to, "%s: kernel %" PRId64 ", model%s %" PRId64 "\n", d->what, d->kernel,
+		d->form == FORM_2012 ? " (form of 2012)" : "", d->model);
+}
+
 static void tell(FILE *to, const char *name, const struct op *ops, unsigned n, const struct difference *d)
 {
-	fprintf(to, "%s: kernel and model differ after\n", name);
+	fprintf(to, "%s, made short: kernel and model differ after\n", name);
 	for (unsigned i = 0; i < n; i++) {
 		fprintf(to, "  %2u ", i + 1);
 		print_op(to, &ops[i]);
 	}
-	fprintf(to, "  %s: kernel %" PRId64 ", model%s %" PRId64 "\n", d->what, d->kernel,
-		d->form == FORM_2012 ? " (form of 2012)" : "", d->model);
+	fputs("  ", to);
+	tell_difference(to, d);
 }
 
 /* Runs a sequence; where it differs, shrinks and tells it. */
@@ -219,6 +225,8 @@ static bool differs(const char *name, struct op *ops, unsigned n)
 
 	if (end == n)
 		return false;
+	printf("%s: ", name);
+	tell_difference(stdout, &d);
 	tell(stdout, name, ops, shrink(ops, end + 1, &d), &d);
 	return true;
 }

@@ -205,6 +205,12 @@ void actors_run(struct world *w)
 	check_event(w);
 }
 
+void actors_run_for(struct world *w, uint64_t ns)
+{
+	for (uint64_t end = w->now + ns; w->now < end;)
+		actors_run(w);
+}
+
 void actors_begin(struct world *w)
 {
 	for (unsigned i = 0; i < ACTORS; i++)

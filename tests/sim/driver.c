@@ -11,8 +11,6 @@
 
 #define LOOK_NS         (1 * MS)
 #define LOOK_FAILED_NS  (1000 * MS)
-#define STEP_MAX_NS     (5 * MS)
-#define STEP_MIN_NS     (250 * US)
 #define ANSWERS_A_STEP  256u
 #define DISCARDS_A_STEP 512
 #define TRIES           200
@@ -169,7 +167,8 @@ static bool look_once(struct world *w, unsigned i, struct lane_sample *s)
 				  .held = line.held,
 				  .queue_dropped = line.queue_dropped,
 				  .user_dropped = line.user_dropped,
-				  .socket_drops = sock.drops};
+				  .socket_drops = sock.drops,
+				  .pressed = sock.used > sock.limit / 4 * 3};
 	return true;
 }
 
@@ -224,7 +223,7 @@ static bool look_all(struct world *w)
 	for (unsigned i = 0; i < e->lane.classes && ok; i++)
 		ok = look(w, i);
 	if (!ok)
-		w->starved_ns += e->step_ns + (w->now - e->looked_ns);
+		w->starved_ns += lane_step_ns(&e->lane) + (w->now - e->looked_ns);
 	e->looked_ns = w->now;
 	if (ok)
 		e->look_failed_ns = 0;
@@ -267,7 +266,11 @@ static enum lane_result judge_once(struct world *w, const struct channel_answer 
 	struct lane_class *c = a->class < e->lane.classes ? &e->lane.class[a->class] : NULL;
 	struct lane_books books = c ? c->books : (struct lane_books){0};
 	uint64_t settled = c ? c->settled : 0;
-	enum lane_result r = lane_answer(&e->lane, e->early, a, sequence, &e->orders);
+	enum lane_result r;
+
+	if (c)
+		w->class[a->class].due = c->due;
+	r = lane_answer(&e->lane, e->early, a, sequence, &e->orders);
 
 	check_call(w, &e->lane);
 	if (r < ANSWER_LATER && e->answers->lied && e->answers->lie_at == sequence)
@@ -424,8 +427,7 @@ static void look_for_inspector(struct world *w)
 {
 	struct engine *e = &w->engine;
 
-	if (!e->answers || e->lane.inspector == e->inspector || w->page.lied || !e->answers->ready ||
-	    e->lane.gone == e->inspector)
+	if (!e->answers || e->dead || e->lane.inspector == e->inspector || w->page.lied || !e->answers->ready)
 		return;
 	TRACE(w, "engine    inspector %u is active", e->inspector);
 	lane_inspector_active(&e->lane, e->inspector, w->now);
@@ -433,10 +435,23 @@ static void look_for_inspector(struct world *w)
 	e->changed = true;
 }
 
+/* Why ids are late that were not before this tick. */
+static void note_late(struct world *w, unsigned i, uint64_t before)
+{
+	const struct lane_class *c = &w->engine.lane.class[i];
+
+	if (c->late_upto <= before)
+		return;
+	if (c->pressed)
+		w->class[i].pressed_upto = c->late_upto;
+	else if (c->late_first_ns && w->now - c->late_first_ns > 2 * c->config.deadline_ns)
+		w->class[i].habit_upto = c->late_upto;
+}
+
 static bool tick(struct world *w)
 {
 	struct engine *e = &w->engine;
-	uint64_t settled[CLASSES];
+	uint64_t settled[CLASSES], late[CLASSES];
 	unsigned orders = e->orders.count;
 	bool more;
 
@@ -444,6 +459,7 @@ static bool tick(struct world *w)
 		struct lane_class *c = &e->lane.class[i];
 
 		settled[i] = c->settled;
+		late[i] = c->late_upto;
 		w->class[i].exempt = c->turning || passing(c);
 		w->class[i].due = c->due;
 	}
@@ -454,6 +470,7 @@ static bool tick(struct world *w)
 	for (unsigned i = 0; i < e->lane.classes; i++) {
 		struct lane_class *c = &e->lane.class[i];
 
+		note_late(w, i, late[i]);
 		w->class[i].exempt |= c->turning || passing(c);
 		if (c->settled - settled[i] > LANE_PIECE + CHANNEL_WINDOW)
 			world_fail(w, "class %u: %llu ids in one step", i, (unsigned long long)(c->settled - settled[i]));
@@ -487,12 +504,9 @@ static bool step(struct world *w)
 	w->steps++;
 	w->events++;
 	look_for_inspector(w);
-	if (!take_all_answers(w, &taken)) {
-		stop_here(w);
-		return false;
-	}
-	if (!taken || w->now - e->looked_ns >= LOOK_NS)
-		ok = look_all(w);
+	ok = take_all_answers(w, &taken);
+	if (ok && (!taken || w->now - e->looked_ns >= LOOK_NS))
+		ok = look_all(w) && take_all_answers(w, &taken);
 	more = tick(w);
 	if (!ok || !commit(w)) {
 		stop_here(w);
@@ -556,6 +570,7 @@ static void serve_change(struct world *w, unsigned class, const struct lane_conf
 	moment(w, 1 * US);
 	/* What overflowed between the look and now met one policy or the other. */
 	w->class[class].truth.mixed += differs ? w->class[class].seq - ids : 0;
+	w->class[class].truth.changed = true;
 	lane_switch(c, &before, config, w->now);
 	check_call(w, &w->engine.lane);
 }
@@ -613,6 +628,7 @@ static void serve_inspector(struct world *w, uint32_t number)
 
 	e->inspector = number;
 	e->answers = number ? &w->inspector[number % 2] : NULL;
+	e->dead = number && w->gone_asked;
 	w->page.lied = 0;
 }
 
@@ -684,19 +700,6 @@ static void serve_one(struct world *w)
 
 /* Living: engine.c. */
 
-static uint64_t step_of(const struct lane *l)
-{
-	uint64_t ns = STEP_MAX_NS;
-
-	for (unsigned i = 0; i < l->classes; i++) {
-		uint64_t eighth = l->class[i].config.deadline_ns / 8;
-
-		if (eighth && eighth < ns)
-			ns = eighth < STEP_MIN_NS ? STEP_MIN_NS : eighth;
-	}
-	return ns;
-}
-
 /* For a packet that came meanwhile, the time without an engine begins with its arrival. */
 static void shorten_absence(struct world *w)
 {
@@ -722,16 +725,20 @@ static void resume(struct world *w)
  */
 static void undo_change(struct world *w, unsigned i)
 {
-	const struct lane_class *c = &w->engine.lane.class[i];
+	struct lane_class *c = &w->engine.lane.class[i];
 	struct spw_queue_config *page = &w->page.config[i];
 	uint32_t open = lane_shuts(&c->config, REASON_FULL) ? 0 : SPW_FAIL_OPEN;
+	struct lane_sample before;
 
 	if (page->length == c->config.length && (page->flags & SPW_FAIL_OPEN) == open)
 		return;
+	while (!look_at(w, i, &before, false))
+		;
 	page->length = c->config.length;
 	page->flags = (page->flags & ~SPW_FAIL_OPEN) | open;
 	if (!passing(c))
 		world_configure(w, i, page);
+	lane_switch(c, &before, &c->config, w->now);
 }
 
 static void attach(struct world *w)
@@ -740,7 +747,6 @@ static void attach(struct world *w)
 
 	for (unsigned i = 0; i < CLASSES; i++)
 		e->early[i] = w->page.early[i];
-	e->step_ns = STEP_MAX_NS;
 	if (!repeat(w)) {
 		stop_here(w);
 		return;
@@ -748,7 +754,6 @@ static void attach(struct world *w)
 	for (unsigned i = 0; i < e->lane.classes; i++)
 		undo_change(w, i);
 	resume(w);
-	e->step_ns = step_of(&e->lane);
 	e->attached = true;
 	if (!look_all(w))
 		stop_here(w);
@@ -780,8 +785,8 @@ static void live(struct world *w)
 		longjmp(w->death, 1);
 	w->next[ACTOR_ENGINE] = w->now + 2 * US;
 	w->state.engine_sleeps = !more && e->word && !w->requests && !has_answers(w);
-	if (w->state.engine_sleeps && e->looked_ns + e->step_ns > w->now)
-		w->next[ACTOR_ENGINE] = e->looked_ns + e->step_ns;
+	if (w->state.engine_sleeps && e->looked_ns + lane_step_ns(&e->lane) > w->now)
+		w->next[ACTOR_ENGINE] = e->looked_ns + lane_step_ns(&e->lane);
 }
 
 static void die(struct world *w)

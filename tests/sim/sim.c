@@ -3,8 +3,10 @@
  * The simulator's command: runs seeds, each a time of faults and a time of healing, and stops at the first that shows a
  * broken promise. Reads nothing but its arguments.
  *
- * sim SEED [EVENTS] [--trace]   one seed again
+ * sim SEED [EVENTS] [--trace]       one seed again
  * sim --seeds FIRST COUNT [EVENTS]
+ * sim --random COUNT                seeds by the clock
+ * sim --scenes                      fixed courses of events
  */
 #include "world.h"
 
@@ -30,12 +32,6 @@ static void on_abort(int signal_number)
 	(void)!write(STDERR_FILENO, text, (size_t)n);
 }
 
-static void run_until_ns(struct world *w, uint64_t ns)
-{
-	for (uint64_t end = w->now + ns; w->now < end;)
-		actors_run(w);
-}
-
 static void heal(struct world *w)
 {
 	TRACE(w, "healed");
@@ -51,38 +47,73 @@ static void heal(struct world *w)
 		actors_ask(w, OP_TURN, i, 0);
 }
 
-static void run_seed(struct world *w, uint64_t seed, uint64_t events)
+static void stop_sources(struct world *w)
 {
-	world_begin(w, seed);
-	while (w->events < events)
-		actors_run(w);
-	heal(w);
-	run_until_ns(w, 3000 * MS);
-	check_inspecting(w);
 	for (unsigned i = 0; i < w->plan.classes; i++)
 		w->next[ACTOR_SOURCE + i] = UINT64_MAX;
-	run_until_ns(w, 300 * MS);
-	check_quiet(w);
-	if (seed % 2)
-		return;
+}
+
+/* The keeper's stop, under traffic. */
+static void stop(struct world *w)
+{
 	for (unsigned i = 0; i < w->plan.classes; i++)
 		w->next[ACTOR_SOURCE + i] = w->now;
-	run_until_ns(w, 20 * MS);
+	actors_run_for(w, 20 * MS);
 	actors_ask(w, OP_STOP, 0, REASON_MANUAL);
 	for (uint64_t end = w->now + 1000 * MS; !w->stopped && w->now < end;)
 		actors_run(w);
 	if (!w->stopped)
 		world_fail(w, "it does not stop");
-	for (unsigned i = 0; i < w->plan.classes; i++)
-		w->next[ACTOR_SOURCE + i] = UINT64_MAX;
-	run_until_ns(w, 100 * MS);
+}
+
+static void run_seed(struct world *w, uint64_t seed, uint64_t events)
+{
+	world_begin(w, seed, NULL);
+	w->limit = events;
+	while (w->events < events)
+		actors_run(w);
+	heal(w);
+	actors_run_for(w, 3000 * MS);
+	check_inspecting(w);
+	stop_sources(w);
+	actors_run_for(w, 300 * MS);
 	check_quiet(w);
+	if (seed % 2)
+		return;
+	stop(w);
+	stop_sources(w);
+	actors_run_for(w, 100 * MS);
+	check_quiet(w);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: sim SEED [EVENTS] [--trace] | sim --seeds FIRST COUNT [EVENTS] | sim --random COUNT | "
+			"sim --scenes\n");
+	return 2;
+}
+
+static int run(uint64_t first, uint64_t count, uint64_t events)
+{
+	clock_t begun = clock();
+	uint64_t total = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		run_seed(&world, first + i, events);
+		total += world.events;
+	}
+	printf("%llu events of %llu seeds from %llu on, %.1f s\n", (unsigned long long)total, (unsigned long long)count,
+	       (unsigned long long)first, (double)(clock() - begun) / CLOCKS_PER_SEC);
+	return 0;
+}
+
+static uint64_t number(const char *text)
+{
+	return strtoull(text, NULL, 10);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t first = 1, count = 1, events = EVENTS, total = 0;
-	clock_t begun = clock();
 	int n = argc;
 
 	(void)signal(SIGABRT, on_abort);
@@ -90,23 +121,13 @@ int main(int argc, char **argv)
 		world.tracing = true;
 		n--;
 	}
-	if (n >= 4 && strcmp(argv[1], "--seeds") == 0) {
-		first = strtoull(argv[2], NULL, 10);
-		count = strtoull(argv[3], NULL, 10);
-		events = n > 4 ? strtoull(argv[4], NULL, 10) : events;
-	} else if (n >= 2) {
-		first = strtoull(argv[1], NULL, 10);
-		events = n > 2 ? strtoull(argv[2], NULL, 10) : events;
-	} else {
-		fprintf(stderr, "usage: sim SEED [EVENTS] [--trace] | sim --seeds FIRST COUNT [EVENTS]\n");
-		return 2;
-	}
-	for (uint64_t i = 0; i < count; i++) {
-		run_seed(&world, first + i, events);
-		total += world.events;
-	}
-	printf("%llu events of %llu seeds, %.1f s\n", (unsigned long long)total, (unsigned long long)count,
-	       (double)(clock() - begun) / CLOCKS_PER_SEC);
-	kernel_free(world.kernel);
-	return 0;
+	if (n == 2 && strcmp(argv[1], "--scenes") == 0)
+		return scenes_run(&world);
+	if (n == 3 && strcmp(argv[1], "--random") == 0)
+		return run((uint64_t)time(NULL) * 1000, number(argv[2]), EVENTS);
+	if (n >= 4 && strcmp(argv[1], "--seeds") == 0)
+		return run(number(argv[2]), number(argv[3]), n > 4 ? number(argv[4]) : EVENTS);
+	if (n >= 2 && argv[1][0] != '-')
+		return run(number(argv[1]), 1, n > 2 ? number(argv[2]) : EVENTS);
+	return usage();
 }

@@ -59,7 +59,10 @@ void world_fail(const struct world *w, const char *format, ...)
 	fprintf(stderr, "sim: seed %llu, event %llu, %.3f ms: ", (unsigned long long)w->seed,
 		(unsigned long long)w->events, (double)w->now / (double)MS);
 	vfprintf(stderr, format, args);
-	fprintf(stderr, "\nsim: again: sim %llu --trace\n", (unsigned long long)w->seed);
+	if (w->limit)
+		fprintf(stderr, "\nsim: again: sim %llu %llu --trace", (unsigned long long)w->seed,
+			(unsigned long long)w->limit);
+	fputc('\n', stderr);
 	va_end(args);
 	exit(1);
 }
@@ -225,7 +228,7 @@ static void order_one(struct world *w, const struct kernel_request *request, con
 					 .payload_number = held ? held->number : 0};
 	unsigned target = o->class;
 
-	if (!r || r->kind == ID_GAP || (r->kind == ID_OUT && !w->engine.repeating))
+	if (r && (r->kind == ID_GAP || (r->kind == ID_OUT && !w->engine.repeating)))
 		world_fail(w, "class %u: a verdict for id %llu, which is not held", o->class, (unsigned long long)id);
 	if (held && r != oldest_held(w, o->class))
 		world_fail(w, "class %u: id %llu is answered before its turn", o->class, (unsigned long long)id);
@@ -385,7 +388,7 @@ static void make_hooks(struct world *w)
 	kernel_hook_insert(w->kernel, 0, &hook);
 }
 
-void world_begin(struct world *w, uint64_t seed)
+void world_begin(struct world *w, uint64_t seed, const struct plan *plan)
 {
 	const struct kernel_options options = {.fate = take_fate, .context = w};
 	struct kernel *kernel = w->kernel;
@@ -399,7 +402,10 @@ void world_begin(struct world *w, uint64_t seed)
 	if (!w->kernel)
 		world_fail(w, "no memory");
 	kernel_reset(w->kernel);
-	plan_make(w);
+	if (plan)
+		w->plan = *plan;
+	else
+		plan_make(w);
 	for (unsigned i = 0; i < w->plan.classes; i++)
 		bind_class(w, i);
 	make_hooks(w);

@@ -49,6 +49,7 @@ struct truth {
 	uint64_t lost;
 	uint64_t overtaken; /* packets that a later one passed by at an opening */
 	uint64_t blur;      /* flushed packets of which nobody can tell what they were booked as */
+	bool changed;       /* the policy, at some time */
 	uint64_t mixed;     /* gaps of which nobody can tell under which policy they arose */
 };
 
@@ -62,6 +63,7 @@ struct class_world {
 	bool open;               /* the kernel lets everything pass */
 	bool exempt;             /* what is being settled need not be late */
 	uint64_t due;
+	uint64_t pressed_upto, habit_upto; /* ids up to here went early: no room in the socket, lateness as a habit */
 	uint64_t number; /* of the last packet */
 	struct id_record id[IDS];
 };
@@ -131,12 +133,13 @@ struct state {
 /* What dies with the engine. */
 struct engine {
 	bool alive, attached, word, failed, changed, repeating;
+	bool dead; /* the inspector: the keeper says so at once */
 	struct lane lane;
 	struct lane_early *early[CHANNEL_CLASSES];
 	struct lane_orders orders;
 	struct inspector *answers;
 	uint32_t inspector;
-	uint64_t looked_ns, look_failed_ns, step_ns;
+	uint64_t looked_ns, look_failed_ns;
 };
 
 enum actor {
@@ -177,6 +180,7 @@ struct plan {
 
 struct world {
 	uint64_t seed, random, events, now;
+	uint64_t limit; /* events of the time of faults */
 	bool tracing;
 	struct plan plan;
 	struct kernel *kernel;
@@ -208,7 +212,7 @@ struct world {
 };
 
 /* world.c: the dice, the kernel and the truth */
-void world_begin(struct world *w, uint64_t seed);
+void world_begin(struct world *w, uint64_t seed, const struct plan *plan); /* NULL: what the seed means */
 _Noreturn __attribute__((format(printf, 2, 3))) void world_fail(const struct world *w, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void world_trace(const struct world *w, const char *format, ...);
 uint64_t world_below(struct world *w, uint64_t n);
@@ -244,6 +248,7 @@ void inspector_die(struct world *w, struct inspector *in);
 void actors_begin(struct world *w);
 void actors_others(struct world *w);
 void actors_run(struct world *w);
+void actors_run_for(struct world *w, uint64_t ns);
 void actors_gone(struct world *w);
 void actors_ask(struct world *w, enum op op, unsigned class, uint32_t value);
 
@@ -257,6 +262,6 @@ void check_quiet(struct world *w);
 void check_inspecting(struct world *w);
 
 /* scenes.c: fixed courses of events */
-void scenes_run(struct world *w);
+int scenes_run(struct world *w);
 
 #endif

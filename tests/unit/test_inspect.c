@@ -3,11 +3,13 @@
  * The push interface against a fake engine: what is shown, what is answered unseen, gaps, priorities, the hand,
  * stopping.
  */
+#include "clock.h"
 #include "fake_lane.h"
 
 #include <errno.h>
 
 #define SHOWN_MOST 4096u
+#define PUBLISH_NS 100000u /* answers leave at least this often */
 
 static struct shown {
 	uint16_t queue;
@@ -17,6 +19,7 @@ static struct shown {
 	uint64_t missed, stale;
 } shown[SHOWN_MOST];
 static unsigned n_shown, stop_after;
+static uint64_t ran_ns;
 static struct spw_gap gap_before;
 static void (*while_looking)(const struct spw_packet *, struct spw_verdict *);
 
@@ -67,17 +70,33 @@ static void on_packet(void *self, const struct spw_packet *p, struct spw_verdict
 		fake.state->active = 0;
 }
 
-static const struct spw_inspector user = {
-    .api = SPW_INSPECTOR_API, .size = sizeof(user), .name = "test", .packet = on_packet, .gap = on_gap};
+/* The narrow sandbox would outlive the lane. */
+static const struct spw_inspector user = {.api = SPW_INSPECTOR_API,
+					  .size = sizeof(user),
+					  .name = "test",
+					  .packet = on_packet,
+					  .gap = on_gap,
+					  .sandbox = SPW_SANDBOX_WIDE};
 
 static int run_until(unsigned packets)
 {
+	uint64_t begun = clock_ns();
 	int error;
 
 	stop_after = packets;
 	error = spw_inspector_run(&user);
+	ran_ns = clock_ns() - begun;
 	fake_take();
 	return error;
+}
+
+/* So many answers for all that was shown; more where it took long, since then some leave before the rest is shown. */
+static void assert_runs(unsigned n)
+{
+	if (ran_ns < PUBLISH_NS)
+		assert_int_equal(fake.runs, n);
+	else
+		assert_true(fake.runs >= n);
 }
 
 static void all_are_shown_and_one_answer_covers_a_run(void **unused)
@@ -92,7 +111,7 @@ static void all_are_shown_and_one_answer_covers_a_run(void **unused)
 		assert_int_equal(shown[i].causes, 0);
 		assert_int_equal(fake_verdict(0, i + 1), SPW_ACCEPT);
 	}
-	assert_int_equal(fake.runs, 1);
+	assert_runs(1);
 	assert_int_equal(fake.answers->ready, 1);
 	assert_int_equal(fake.answers->hand.busy, 0);
 	assert_true(shown[0].flow != 0);
@@ -110,7 +129,7 @@ static void skipped_ids_are_a_gap_and_break_the_run(void **unused)
 	assert_int_equal(shown[1].causes, SPW_GAP_MISSED);
 	assert_int_equal(shown[1].missed, 3);
 	assert_int_equal(shown[2].causes, 0);
-	assert_int_equal(fake.runs, 2);
+	assert_runs(2);
 	assert_int_equal(fake_verdict(0, 5), SPW_ACCEPT);
 	assert_int_equal(fake_verdict(0, 2), -1);
 }
@@ -138,7 +157,7 @@ static void what_is_settled_meanwhile_is_not_shown(void **unused)
 	for (uint64_t id = 3; id <= 6; id++)
 		assert_int_equal(fake_verdict(0, id), CHANNEL_STALE);
 	assert_int_equal(fake_verdict(0, 7), SPW_ACCEPT);
-	assert_int_equal(fake.runs, 3);
+	assert_runs(3);
 }
 
 static void raise_rounds(const struct spw_packet *p, struct spw_verdict *v)
@@ -174,7 +193,7 @@ static void ids_wrap(void **unused)
 	assert_int_equal(shown[4].id, 2);
 	for (unsigned i = 0; i < 5; i++)
 		assert_int_equal(shown[i].causes, 0);
-	assert_int_equal(fake.runs, 1);
+	assert_runs(1);
 	assert_int_equal(fake.class[0].answered, 0x100000002u);
 }
 
@@ -237,7 +256,7 @@ static void poison_goes_by_policy(void **unused)
 	assert_int_equal(fake_verdict(0, 4), SPW_ACCEPT);
 	assert_int_equal(shown[1].id, 4);
 	assert_int_equal(shown[1].causes, 0);
-	assert_int_equal(fake.runs, 4);
+	assert_runs(4);
 }
 
 static void count_up(const struct spw_packet *p, struct spw_verdict *v)

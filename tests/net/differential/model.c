@@ -55,6 +55,7 @@ bool model_open(enum kernel_mistake mistake, const struct measures *measures)
 	measured = measures;
 	for (unsigned form = 0; form < FORMS; form++) {
 		const struct kernel_options options = {
+		    .packets = KERNEL_TABLE + 64, /* what fill_table() sends, where no table ends */
 		    .table = measures->table,
 		    .conntrack = measures->conntrack,
 		    .enospc = form == FORM_2012,

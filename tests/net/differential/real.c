@@ -649,12 +649,13 @@ static void look_at_socket(unsigned socket, struct spw_socket_stat *stat)
 
 static void look(struct view *view)
 {
+	/* First: until the marker has come, packets may still be on their way. */
+	take_arrivals(view);
 	for (unsigned q = 0; q < QUEUES; q++)
 		view->bound[q] = spw_proc_find(real.proc, (uint16_t)(q + 1), &view->queue[q]) == 0;
 	for (unsigned s = 0; s < SOCKETS; s++)
 		if (real_is_open(s))
 			look_at_socket(s, &view->socket[s]);
-	take_arrivals(view);
 	read_counters(view->hits);
 	for (unsigned hook = 0; hook < HOOKS; hook++)
 		for (unsigned i = 0; i < KERNEL_RULES; i++)

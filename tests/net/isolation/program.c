@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An inspector that is a program of its own, without the library: tries everything that the wide filter forbids, prints
- * each errno on stderr, says that it is ready, and waits for what the test does to it. TRY=segv|abort|x32|exit: ends so instead.
+ * each errno on stderr, says that it is ready, and waits for what the test does to it. TRY=segv|abort|x32|exit: ends so
+ * instead.
  */
 #include "probe.h"
 
