@@ -121,7 +121,13 @@ $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -Wl,--export-dynamic-symbol='spw_*' -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
-tests: $(UNIT) $(NETPROG) $(PRELOAD)
+SIM := $(BUILD)/tests/sim/sim
+$(SIM): $(call obj,$(wildcard tests/sim/*.c src/lane/*.c))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^
+
+tests: $(SIM) $(UNIT) $(NETPROG) $(PRELOAD)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
