@@ -13,6 +13,7 @@ INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
 LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(DATADIR)/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -60,7 +61,9 @@ CORE_A := $(BUILD)/libcore.a
 SIM_A := $(BUILD)/libsim.a
 SPILLWAY := $(BUILD)/spillway
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
-NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(filter-out tests/net/fail_%.c,$(wildcard tests/net/*.c)))
+# Preloaded by tests.
+PRELOAD := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%.so,$(wildcard tests/net/fail_*.c))
 # What the lab's experiments start: programs, and a plug-in.
 LAB_PLUGIN := $(BUILD)/lab/slow.so
 LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
@@ -118,7 +121,13 @@ $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -Wl,--export-dynamic-symbol='spw_*' -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
-tests: $(UNIT) $(NETPROG)
+SIM := $(BUILD)/tests/sim/sim
+$(SIM): $(call obj,$(wildcard tests/sim/*.c src/lane/*.c))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^
+
+tests: $(SIM) $(UNIT) $(NETPROG) $(PRELOAD)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -128,6 +137,11 @@ $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS)
+# Never instrumented: it stands before the sanitizer's own allocator.
+$(BUILD)/tests/net/%.so: tests/net/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(BASE)) $(CFLAGS) $(LDFLAGS) -shared -o $@ $< -ldl
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
@@ -149,8 +163,9 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
 # The fuzzers compile what they test anew, instrumented; libFuzzer is clang's. What they test is the library, or what is
 # named here.
 FUZZED_request := src/control/request.c
+FUZZED_answers := $(wildcard src/lane/*.c)
 fuzzers: $(FUZZ)
-$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request)
+$(BUILD)/fuzz/%: fuzz/%.c $(LIB_SRC) $(FUZZED_request) $(FUZZED_answers)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)clang -std=c17 -D_GNU_SOURCE -Iinclude -Isrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
@@ -178,12 +193,12 @@ bench:
 	@bench/run --spillway $(SPILLWAY) --programs $(BUILD)/bench --json $(BUILD)/bench.json
 
 # Always anew: PREFIX may be another one each time.
-$(BUILD)/pc/%.pc: packaging/%.pc.in FORCE
+$(BUILD)/pc/%: packaging/%.in FORCE
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
 .PHONY: FORCE
 
-install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
+install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc $(BUILD)/pc/spillway.service
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/spillway \
 		$(DESTDIR)$(DATADIR)/spillway $(DESTDIR)$(DATADIR)/doc/spillway/examples
 	install -m 0755 $(SPILLWAY) $(DESTDIR)$(BINDIR)/spillway
@@ -195,6 +210,7 @@ install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so.$(SOVERSION)
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so
 	install -m 0644 $(BUILD)/pc/*.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -D -m 0644 $(BUILD)/pc/spillway.service $(DESTDIR)$(UNITDIR)/spillway.service
 	install -m 0644 README.md CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/spillway/
 	install -m 0644 examples/* $(DESTDIR)$(DATADIR)/doc/spillway/examples/
 	cp -R --no-preserve=ownership lab $(DESTDIR)$(DATADIR)/spillway/

@@ -5,10 +5,12 @@
 #include "cli/cli.h"
 
 #include "control/client.h"
+#include "control/request.h"
 #include "control/server.h"
 #include "control/status.h"
 #include "keeper/keeper.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +36,7 @@ static int parse_options(int argc, char **argv, struct client_options *o)
 	};
 	int opt;
 
+	request_init();
 	*o = (struct client_options){0};
 	control_default_path(o->control, sizeof(o->control));
 	opterr = 0;
@@ -73,16 +76,27 @@ static json_t *request(const char *name)
 	return json_pack("{s:i, s:s}", "version", 1, "request", name);
 }
 
-/* As it is, or by its table; the reference is taken over. */
-static void show(json_t *object, bool json, void (*table)(const json_t *object, FILE *out))
+/* What could not be said whole is no answer: nobody is to take a part of it for all. */
+static int finish(const char *verb, bool whole)
 {
-	if (json) {
-		json_dumpf(object, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
+	if (whole && !fflush(stdout) && !ferror(stdout))
+		return EXIT_DONE;
+	fprintf(stderr, "spillway: %s: could not be written: %s; free some memory, or room where it goes\n", verb,
+		errno ? strerror(errno) : "no memory");
+	return EXIT_FAILED;
+}
+
+/* As it is, or by its table; the reference is taken over. An exit status. */
+static int show(const char *verb, json_t *object, bool json, void (*table)(const json_t *object, FILE *out))
+{
+	bool whole = true;
+
+	if (json)
+		whole = !json_dumpf(object, stdout, JSON_INDENT(2)) && putchar('\n') != EOF;
+	else
 		table(object, stdout);
-	}
 	json_decref(object);
+	return finish(verb, whole);
 }
 
 int status_verb(int argc, char **argv)
@@ -94,16 +108,14 @@ int status_verb(int argc, char **argv)
 	if (ends(argc, argv, &o, "spillway status [--json] [--control PATH]\n", &status))
 		return status;
 	status = client_status(o.control, &reply);
-	if (!status)
-		show(reply, o.json, status_table);
-	return status;
+	return status ? status : show(argv[0], reply, o.json, status_table);
 }
 
 int audit_verb(int argc, char **argv)
 {
 	struct client_options o;
 	json_t *reply, *audit;
-	int status;
+	int status, error;
 
 	if (ends(argc, argv, &o,
 		 "spillway audit [--json] [--control PATH]\n\n"
@@ -120,8 +132,8 @@ int audit_verb(int argc, char **argv)
 		fprintf(stderr, "spillway: audit: the books do not agree; report it with what status --json shows\n");
 		status = EXIT_FAILED;
 	}
-	show(audit, o.json, audit_table);
-	return status;
+	error = show(argv[0], audit, o.json, audit_table);
+	return status ? status : error;
 }
 
 int upgrade_verb(int argc, char **argv)
@@ -147,7 +159,7 @@ int upgrade_verb(int argc, char **argv)
 		return status;
 	status_processes(reply, stdout);
 	json_decref(reply);
-	return 0;
+	return finish(argv[0], true);
 }
 
 /* What is to be set; NULL and told where the words name nothing. */

@@ -7,6 +7,7 @@
 #include "control/server.h"
 #include "keeper/keeper.h"
 #include "keeper/switch.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -26,6 +27,8 @@
  * table of held packets ends.
  */
 #define DEFAULT_LENGTH 60000u
+
+#define DESCRIPTORS 1024u /* that a process must be able to have: beyond all fixed numbers */
 
 #define DEFAULT_DEADLINE 20000000ull
 #define DEFAULT_HUNG     1000000000ull
@@ -316,10 +319,9 @@ static void apply_switch(struct run *r)
 			if (now.class[c].config.fail_open == r->sw.value)
 				continue;
 			if (keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
-				fprintf(stderr, "spillway: queue %u: switching: %s\n", queue, r->keeper.error);
+				log_line("queue %u: switching: %s", queue, r->keeper.error);
 			else
-				fprintf(stderr, "spillway: queue %u: fail-open %s (%s)\n", queue,
-					r->sw.value ? "on" : "off", r->sw.path);
+				log_line("queue %u: fail-open %s (%s)", queue, r->sw.value ? "on" : "off", r->sw.path);
 		}
 	}
 }
@@ -350,11 +352,9 @@ static int open_control(const char *path, int *fd)
 	if (*fd >= 0)
 		return 0;
 	if (*fd == -EADDRINUSE)
-		fprintf(stderr,
-			"spillway: %s: another program has it; end that one, or choose a socket with --control\n",
-			path);
+		log_line("%s: another program has it; end that one, or choose a socket with --control", path);
 	else
-		fprintf(stderr, "spillway: %s: %s; choose another place with --control\n", path, strerror(-*fd));
+		log_line("%s: %s; choose another place with --control", path, strerror(-*fd));
 	if (*fd == -EADDRINUSE)
 		return EXIT_TAKEN;
 	return *fd == -EACCES || *fd == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
@@ -375,14 +375,20 @@ static int open_signals(struct run *r)
 }
 
 /* The children's descriptors have high numbers, so that the keeper's own never lie in their way. */
-static void raise_descriptor_limit(void)
+static int raise_descriptor_limit(void)
 {
 	struct rlimit l;
 
-	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < 1024 && l.rlim_max >= 1024) {
-		l.rlim_cur = 1024;
-		(void)setrlimit(RLIMIT_NOFILE, &l);
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= DESCRIPTORS)
+		return EXIT_DONE;
+	if (l.rlim_max >= DESCRIPTORS) {
+		l.rlim_cur = DESCRIPTORS;
+		if (!setrlimit(RLIMIT_NOFILE, &l))
+			return EXIT_DONE;
 	}
+	log_line("run: open files: the limit is %llu, %u are needed; raise it (ulimit -n, LimitNOFILE=)",
+		 (unsigned long long)l.rlim_max, DESCRIPTORS);
+	return EXIT_FAILED;
 }
 
 static void say_deadline(uint64_t ns, char *buf, size_t size)
@@ -403,12 +409,10 @@ static void say_lane(const struct keeper_lane *l, const char *inspect)
 		const struct lane_config *c = &now.class[i].config;
 
 		say_deadline(c->deadline_ns, deadline, sizeof(deadline));
-		fprintf(
-		    stderr,
-		    "spillway: queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
-		    "inspector %s\n",
-		    l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
-		    (long long)l->buffer[i] / 1024, inspect);
+		log_line("queue %u: bound: fail-open %s, length %u, gso %s, deadline %s, socket buffer %lld KiB, "
+			 "inspector %s",
+			 l->page->queue[i], c->fail_open ? "on" : "off", c->length, c->gso ? "on" : "off", deadline,
+			 (long long)l->buffer[i] / 1024, inspect);
 	}
 }
 
@@ -416,7 +420,7 @@ static void say_running(const struct run *r)
 {
 	for (unsigned i = 0; i < r->keeper.lanes; i++)
 		say_lane(&r->keeper.lane[i], r->keeper.config.inspect);
-	fprintf(stderr, "spillway: control socket %s\n", r->keeper.config.control);
+	log_line("control socket %s", r->keeper.config.control);
 }
 
 static unsigned collect(const struct run *r, struct pollfd *p)
@@ -438,7 +442,7 @@ static bool told_to_stop(const struct run *r)
 
 	if (read(r->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
-	fprintf(stderr, "spillway: %s: stopping\n", strsignal((int)info.ssi_signo));
+	log_line("%s: stopping", strsignal((int)info.ssi_signo));
 	return true;
 }
 
@@ -451,7 +455,7 @@ static int loop(struct run *r)
 		int wait = keeper_tend(&r->keeper), settle = r->sw.inotify >= 0 ? switch_timeout(&r->sw) : -1;
 
 		if (r->keeper.ends) {
-			fprintf(stderr, "spillway: %s\n", r->keeper.error);
+			log_line("%s", r->keeper.error);
 			return EXIT_FAILED;
 		}
 		(void)poll(p, collect(r, p), settle >= 0 && settle < wait ? settle : wait);
@@ -486,9 +490,10 @@ int run_verb(int argc, char **argv)
 	}
 	unsetenv(KEEPER_RESUME);
 	o.keeper.argv = argv - 1; /* the verb has one word before it */
-	setvbuf(stderr, NULL, _IOLBF, 0);
-	raise_descriptor_limit();
-	status = open_switch(&r, &o);
+	log_open();
+	status = raise_descriptor_limit();
+	if (!status)
+		status = open_switch(&r, &o);
 	if (!status)
 		status = open_signals(&r);
 	if (!status && resume < 0)
@@ -498,7 +503,7 @@ int run_verb(int argc, char **argv)
 	status =
 	    resume >= 0 ? keeper_resume(&r.keeper, &o.keeper, resume) : keeper_start(&r.keeper, &o.keeper, listener);
 	if (status) {
-		fprintf(stderr, "spillway: %s\n", r.keeper.error);
+		log_line("%s", r.keeper.error);
 	} else {
 		say_running(&r);
 		status = loop(&r);

@@ -81,6 +81,9 @@ static int say(const char *path, int error)
 	else if (error == -EACCES || error == -EPERM)
 		fprintf(stderr, "spillway: %s: %s; it is another user's, ask as that user or as root\n", path,
 			strerror(-error));
+	else if (error == -ENOMEM || error == -EMFILE || error == -ENFILE)
+		fprintf(stderr, "spillway: %s: %s; free some memory or descriptors and try again\n", path,
+			strerror(-error));
 	else if (error == -EAGAIN)
 		fprintf(stderr, "spillway: %s: no answer in time; look at the messages of spillway run\n", path);
 	else if (error == -ECONNRESET)
@@ -109,14 +112,15 @@ static int ask_once(const char *path, const char *line, unsigned seconds, char *
 /* What the reply says; takes the text over. */
 static int understand(const char *path, char *text, json_t **reply)
 {
+	json_error_t where = {.line = 0};
 	const char *sentence;
 	int status;
 
-	*reply = json_loads(text, 0, NULL);
+	*reply = json_loads(text, 0, &where);
 	free(text);
 	if (!json_is_object(*reply)) {
 		json_decref(*reply);
-		return say(path, -EPROTO);
+		return say(path, json_error_code(&where) == json_error_out_of_memory ? -ENOMEM : -EPROTO);
 	}
 	sentence = json_string_value(json_object_get(*reply, "error"));
 	if (!sentence)

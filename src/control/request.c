@@ -128,6 +128,22 @@ enum request_kind request_parse(const char *text, size_t len, struct ask *ask, c
 	return kind;
 }
 
+/* jansson goes on without what it had no memory for: a line with something missing would not be the truth. */
+static bool memory_short;
+
+static void *allocate(size_t size)
+{
+	void *p = malloc(size);
+
+	memory_short |= !p;
+	return p;
+}
+
+void request_init(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
+
 char *request_line(json_t *json)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -137,12 +153,31 @@ char *request_line(json_t *json)
 		line = NULL;
 	free(text);
 	json_decref(json);
+	if (memory_short) {
+		free(line);
+		line = NULL;
+	}
+	memory_short = false;
+	return line;
+}
+
+static json_t *error_json(int status, json_t *sentence)
+{
+	return json_pack("{s:i, s:o, s:i}", "version", 1, "error", sentence, "exit", status);
+}
+
+char *request_reply(json_t *json)
+{
+	char *line = request_line(json);
+
+	if (!line)
+		line = request_line(error_json(1, json_string("control request: out of memory; try again")));
 	return line;
 }
 
 char *request_done(void)
 {
-	return request_line(json_pack("{s:i, s:b}", "version", 1, "done", 1));
+	return request_reply(json_pack("{s:i, s:b}", "version", 1, "done", 1));
 }
 
 char *request_error(int status, const char *sentence)
@@ -152,5 +187,5 @@ char *request_error(int status, const char *sentence)
 	/* A file's name in it may be no UTF-8. */
 	if (!text)
 		text = json_string("the reason can't be written as UTF-8; look at the messages of spillway run");
-	return request_line(json_pack("{s:i, s:o, s:i}", "version", 1, "error", text, "exit", status));
+	return request_reply(error_json(status, text));
 }

@@ -18,14 +18,21 @@ enum request_kind {
 	REQUEST_ASK     /* something for the keeper */
 };
 
+/* Once, before anything else here: what is written is whole from now on. */
+void request_init(void);
+
 /*
  * Reads a request of `len` bytes, which may be anything. REQUEST_WRONG: `sentence` says why. REQUEST_ASK: *ask holds
  * it, but for its number.
  */
 enum request_kind request_parse(const char *text, size_t len, struct ask *ask, char sentence[REQUEST_SENTENCE]);
 
-/* An object as one line, to be freed; the reference is taken over. NULL: no memory. */
+/* An object as one line, to be freed; the reference is taken over. NULL: no memory for all of it.
+ */
 char *request_line(json_t *object);
+
+/* The same for a reply: where there is no memory, one that says so. */
+char *request_reply(json_t *object);
 
 /* A reply as a line: what was asked is done. */
 char *request_done(void);

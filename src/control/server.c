@@ -10,10 +10,10 @@
 #include "control/pages.h"
 #include "control/request.h"
 #include "control/status.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,35 +31,21 @@ struct server {
 	uint32_t asks; /* number of the last one */
 };
 
-/* A line on stderr, unless whoever reads there is behind: nobody is to wait for the log. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-	struct pollfd p = {.fd = fileno(stderr), .events = POLLOUT};
-	char line[256];
-	va_list args;
-
-	if (poll(&p, 1, 0) <= 0)
-		return;
-	va_start(args, format);
-	vsnprintf(line, sizeof(line), format, args);
-	va_end(args);
-	fprintf(stderr, "spillway: %s\n", line);
-}
-
 static void say_changed(const struct ask *a)
 {
 	switch (a->op) {
 	case ASK_FAIL_OPEN:
-		say("queue %u: fail-open %s (control socket)", a->queue, a->value ? "on" : "off");
+		log_line("queue %u: fail-open %s (control socket)", a->queue, a->value ? "on" : "off");
 		break;
 	case ASK_LENGTH:
-		say("queue %u: length %u (control socket)", a->queue, a->value);
+		log_line("queue %u: length %u (control socket)", a->queue, a->value);
 		break;
 	case ASK_TURN:
-		say("queue %u: %s (control socket)", a->queue, a->value ? "open by hand" : "to be inspected again");
+		log_line("queue %u: %s (control socket)", a->queue,
+			 a->value ? "open by hand" : "to be inspected again");
 		break;
 	default:
-		say("upgraded (control socket)");
+		log_line("upgraded (control socket)");
 	}
 }
 
@@ -93,7 +79,7 @@ static void answer(struct server *s, struct client *cl, uint64_t now)
 
 	switch (request_parse(cl->request, cl->used, &ask, sentence)) {
 	case REQUEST_STATUS:
-		client_reply(cl, request_line(status_json(&s->pages, wall_ns())), now + WRITING_MS);
+		client_reply(cl, request_reply(status_json(&s->pages, wall_ns())), now + WRITING_MS);
 		break;
 	case REQUEST_ASK:
 		ask.number = ++s->asks;
@@ -248,12 +234,11 @@ int control_main(void)
 	static struct server s; /* big, and once a process */
 	int error = attach(&s);
 
-	setvbuf(stderr, NULL, _IOLBF, 0);
+	request_init();
 	if (!error)
 		error = loop(&s);
 	leave(&s);
 	if (error)
-		fprintf(stderr, "spillway: control: %s; it ends\n",
-			error == -EPROTO ? "a page of another layout" : strerror(-error));
+		log_line("control: %s; it ends", error == -EPROTO ? "a page of another layout" : strerror(-error));
 	return error ? 1 : 0;
 }

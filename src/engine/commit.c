@@ -64,6 +64,11 @@ static int write_class(struct engine *e, unsigned class, size_t used)
 	return (int)spw_verdicts_bytes(e->list);
 }
 
+bool engine_passing(int error)
+{
+	return error == EINTR || error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
 static int send_patiently(int fd, const void *messages, size_t bytes)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
@@ -71,7 +76,7 @@ static int send_patiently(int fd, const void *messages, size_t bytes)
 
 	for (int i = 0; i < TRIES; i++) {
 		error = spw_verdicts_resend(fd, messages, bytes);
-		if (error != -EINTR && error != -EAGAIN && error != -ENOBUFS && error != -ENOMEM)
+		if (!engine_passing(-error))
 			break;
 		if (error != -EINTR)
 			nanosleep(&pause, NULL);

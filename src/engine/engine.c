@@ -6,11 +6,10 @@
 #include "engine/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,12 +17,22 @@
 #include <unistd.h>
 
 #define FIRST_WORD_MS 5000
+#define SPIN_NS       30000u
 
 static uint64_t until_next_look(const struct engine *e)
 {
 	uint64_t now = clock_ns(), next = e->looked_ns + lane_step_ns(&e->lane);
 
 	return next > now ? next - now : 0;
+}
+
+/* Rung before there is an answer: the inspector is looking at a packet, and is mostly done with it at once. */
+static void await_answer(const struct engine *e)
+{
+	uint64_t until = clock_ns() + SPIN_NS;
+
+	while (!engine_answers_wait(e) && clock_ns() < until)
+		;
 }
 
 /* Sleeps until there is an answer, a request or the next step of the clock. True where the engine is to leave. */
@@ -35,13 +44,14 @@ static bool rest(struct engine *e, bool more)
 	uint64_t rings;
 
 	__atomic_store_n(&e->state->engine_sleeps, 1, __ATOMIC_SEQ_CST);
-	if (!more && (!e->answers || e->page->lied || e->lane.inspector != e->inspector ||
-		      __atomic_load_n(&e->answers->produced, __ATOMIC_SEQ_CST) == e->lane.consumed))
+	if (!more && !engine_answers_wait(e))
 		timeout.tv_nsec = (long)until_next_look(e);
 	(void)ppoll(p, 2, &timeout, NULL);
 	__atomic_store_n(&e->state->engine_sleeps, 0, __ATOMIC_RELAXED);
-	if (p[1].revents)
+	if (p[1].revents) {
 		(void)!read(ENGINE_FD_BELL, &rings, sizeof(rings));
+		await_answer(e);
+	}
 	if (!p[0].revents)
 		return false;
 	if (!e->orphan_ns)
@@ -124,10 +134,9 @@ int engine_main(void)
 	int error = attach(&e);
 
 	if (error) {
-		fprintf(stderr, "spillway: engine: %s; it ends\n", strerror(-error));
+		log_line("engine: %s; it ends", strerror(-error));
 		return 1;
 	}
-	(void)signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
 	error = await_first_word(&e) ? 0 : loop(&e);
 	/* The descriptors and pages are the keeper's too: nothing ends with this process. */

@@ -33,6 +33,8 @@ struct engine {
 int engine_commit(struct engine *e);
 /* An engine before us died between intent and commit: does what it intended. 0 or a negative errno. */
 int engine_repeat(struct engine *e);
+/* An errno of a call that may well succeed a little later. */
+bool engine_passing(int error);
 /* The config of a class in a state, as the kernel shall have it. */
 struct spw_queue_config engine_config(const struct engine *e, unsigned class, enum lane_state state);
 /* Shows the inspector what holds now. */
@@ -40,6 +42,9 @@ void engine_publish(struct engine *e);
 void engine_wake_inspector(void);
 
 /* step.c */
+
+/* The active inspector has written answers that are not yet taken. */
+bool engine_answers_wait(const struct engine *e);
 
 /* Looks at all classes. 0 or a negative errno. */
 int engine_look_all(struct engine *e);

@@ -16,7 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define KNOCK_MS 1000
+#define KNOCK_MS       1000
+#define REPLY_TRIES    20
+#define REPLY_PAUSE_US 1000
 
 static int map_answers(struct engine *e)
 {
@@ -177,8 +179,12 @@ static void reply(const struct engine_request *q, int error, const char *text)
 	struct engine_reply r = {.op = q->op, .number = q->number, .error = error};
 
 	snprintf(r.text, sizeof(r.text), "%s", text);
-	/* A keeper that is gone shows as end of file at the next poll. */
-	(void)send(ENGINE_FD_KEEPER, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* A keeper that is gone shows as end of file at the next poll. One that gets no answer takes us for hung. */
+	for (int i = 0; i < REPLY_TRIES; i++) {
+		if (send(ENGINE_FD_KEEPER, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || !engine_passing(errno))
+			break;
+		usleep(REPLY_PAUSE_US);
+	}
 }
 
 void engine_tell(struct engine *e, uint32_t what)
@@ -229,7 +235,7 @@ bool engine_serve(struct engine *e)
 	ssize_t n = receive(&q);
 	int error = -EINVAL;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOMEM || errno == ENOBUFS))
+	if (n < 0 && errno != ECONNRESET)
 		return false;
 	if (n <= 0) { /* the keeper is dead */
 		close(ENGINE_FD_KEEPER);

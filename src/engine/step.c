@@ -6,6 +6,7 @@
 #include "engine/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -22,7 +23,9 @@
 #define LOOK_FAILED_NS  1000000000ull
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
+#define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
+#define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
 static bool passing(const struct lane_class *c)
 {
@@ -48,7 +51,9 @@ static int look(struct engine *e, unsigned i)
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
 	uint32_t copy_mode;
-	int error = engine_look(e->queue[i], &now, lane_unreconciled(c) != 0, &copy_mode);
+	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
+	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
+	int error = engine_look(e->queue[i], &now, careful, &copy_mode);
 
 	if (error)
 		return error;
@@ -92,15 +97,20 @@ static void set_lied(struct engine *e, enum lane_result r)
 	engine_tell(e, 1);
 }
 
+bool engine_answers_wait(const struct engine *e)
+{
+	return e->answers && !e->page->lied && e->lane.inspector == e->inspector &&
+	       __atomic_load_n(&e->answers->produced, __ATOMIC_SEQ_CST) != e->lane.consumed;
+}
+
 /* Takes the answers that are there, at most one step's worth. Returns their number. */
 static unsigned take_answers(struct engine *e)
 {
 	uint64_t produced, before = e->lane.consumed;
 	unsigned taken = 0;
 
-	if (!e->answers || e->lane.inspector != e->inspector || e->page->lied)
+	if (!engine_answers_wait(e))
 		return 0;
-	e->lane.busy = __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED) != 0;
 	produced = __atomic_load_n(&e->answers->produced, __ATOMIC_ACQUIRE);
 	if (produced - before > CHANNEL_ANSWERS) {
 		set_lied(e, ANSWER_COUNT);
@@ -153,8 +163,14 @@ enum unread { UNREAD_NONE, UNREAD_REPLY, UNREAD_PACKET };
 static enum unread first_message(int fd, int peek, uint32_t *id)
 {
 	uint8_t head[32];
-	ssize_t n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+	ssize_t n = -1;
 
+	/* That there is none is a fact to go by; that it could not be had just now is not. */
+	for (int i = 0; n < 0 && i < RECEIVE_TRIES; i++) {
+		n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+		if (n < 0 && errno == EAGAIN)
+			break;
+	}
 	if (n < 0)
 		return UNREAD_NONE;
 	return packet_id(head, n, id) ? UNREAD_PACKET : UNREAD_REPLY;
@@ -226,8 +242,7 @@ static void look_for_inspector(struct engine *e)
 
 static void fail(struct engine *e, int error)
 {
-	fprintf(stderr, "spillway: engine: queue %u: %s; another engine is started\n", e->page->queue[0],
-		strerror(-error));
+	log_line("engine: queue %u: %s; another engine is started", e->page->queue[0], strerror(-error));
 	e->failed = true;
 }
 
@@ -240,10 +255,11 @@ bool engine_step(struct engine *e)
 
 	e->page->ticked_ns = now;
 	look_for_inspector(e);
-	/* Answers first: what is answered is not late. */
-	taken = take_answers(e);
-	if (!taken || now - e->looked_ns >= LOOK_NS)
+	e->lane.busy = e->answers && __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED);
+	if (!engine_answers_wait(e) || now - e->looked_ns >= LOOK_NS)
 		error = engine_look_all(e);
+	/* Before time passes: what is answered is not late. */
+	taken = take_answers(e);
 	more = lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 	if (e->lane.stalled)
 		engine_tell(e, 2);
@@ -297,6 +313,15 @@ static bool stopped(const struct engine *e)
 	return true;
 }
 
+/* Nothing more will come; what is not understood now is looked at once more. */
+static bool explained(const struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (lane_unreconciled(&e->lane.class[i]))
+			return false;
+	return true;
+}
+
 int engine_stop(struct engine *e, enum lane_reason reason)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
@@ -311,13 +336,12 @@ int engine_stop(struct engine *e, enum lane_reason reason)
 		bool more = engine_step(e);
 
 		(void)engine_look_all(e);
-		if (!more && stopped(e))
+		if (!more && stopped(e) && (explained(e) || i >= EXPLAIN_ROUNDS))
 			break;
 		if (!more)
 			nanosleep(&pause, NULL);
 	}
-	(void)engine_commit(e);
-	if (e->failed || !stopped(e))
+	if (e->failed || engine_commit(e) || !stopped(e))
 		return -EBUSY;
 	/* Whoever else still has the socket open must not keep the number: a bypass rule passes packets only where
 	 * nobody is bound. */

@@ -180,12 +180,17 @@ void answer_put(struct answerer *a, const struct channel_answer *d)
 	a->open = true;
 }
 
-void answer_publish(struct answerer *a)
+void answer_ring(struct answerer *a)
 {
 	const uint64_t one = 1;
 
-	close_run(a);
-	__atomic_store_n(&a->out->produced, a->produced, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&a->state->engine_sleeps, __ATOMIC_SEQ_CST))
 		(void)!write(a->bell, &one, sizeof(one)); /* a full bell is ringing already */
+}
+
+void answer_publish(struct answerer *a)
+{
+	close_run(a);
+	__atomic_store_n(&a->out->produced, a->produced, __ATOMIC_SEQ_CST);
+	answer_ring(a);
 }

@@ -4,11 +4,12 @@
  */
 #include "inspect/role.h"
 
+#include "log/log.h"
+
 #include <spillway/inspector.h>
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -50,8 +51,7 @@ static const struct spw_inspector *load(const char *file)
 	const struct spw_inspector *insp = lib ? dlsym(lib, "spillway_inspector") : NULL;
 
 	if (!insp)
-		fprintf(stderr, "spillway: inspector: %s; a plug-in is a shared object that has SPW_INSPECTOR(...)\n",
-			dlerror());
+		log_line("inspector: %s; a plug-in is a shared object that has SPW_INSPECTOR(...)", dlerror());
 	return insp;
 }
 
@@ -77,7 +77,7 @@ int inspector_main(const char *what)
 		return 1;
 	error = spw_inspector_run(insp);
 	if (error)
-		fprintf(stderr, "spillway: inspector: %s; %s\n", strerror(-error),
-			error == -EINVAL ? "compile the plug-in with this version's headers" : "it ends");
+		log_line("inspector: %s; %s", strerror(-error),
+			 error == -EINVAL ? "compile the plug-in with this version's headers" : "it ends");
 	return error ? 1 : 0;
 }

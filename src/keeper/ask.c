@@ -90,8 +90,10 @@ int keeper_tell_inspector(struct keeper_lane *l)
 	    .op = ENGINE_INSPECTOR, .value = l->seat.answers_fd >= 0 ? l->seat.number : 0, .long_value = l->gone};
 	unsigned count = !q.value ? 0 : l->seat.process.pidfd >= 0 ? 2 : 1;
 	struct engine_reply r;
+	int error = ask_with(l, &q, fds, count, &r);
 
-	return ask_with(l, &q, fds, count, &r);
+	l->untold = error != 0;
+	return error;
 }
 
 /* Unasked words only wake us; so does a reply that came too late. */

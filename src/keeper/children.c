@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "keeper/spawn.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -148,12 +149,16 @@ int keeper_start_control(struct keeper *k)
 	place(&p, k->board_read_fd, CONTROL_FD_BOARD);
 	for (unsigned i = 0; i < lanes; i++) {
 		pages[i] = keeper_reopen_read_only(k->lane[i].page_fd);
+		if (pages[i] < 0)
+			error = -errno;
 		place(&p, pages[i], CONTROL_FD_PAGE + (int)i);
 	}
 	s.fd_count = p.count;
-	error = start(&k->control.process, &s);
+	if (!error)
+		error = start(&k->control.process, &s);
 	for (unsigned i = 0; i < lanes; i++)
-		close(pages[i]);
+		if (pages[i] >= 0)
+			close(pages[i]);
 	close(pair[1]);
 	if (k->control.socket >= 0)
 		close(k->control.socket);
@@ -173,7 +178,7 @@ void keeper_replace_control(struct keeper *k)
 	k->control = (struct keeper_control){.process.pidfd = -1, .socket = -1};
 	(void)send(k->old_control.socket, &leave, sizeof(leave), MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (keeper_start_control(k))
-		fprintf(stderr, "spillway: starting the control process: it is tried again\n");
+		log_line("starting the control process: it is tried again");
 }
 
 bool keeper_ended(struct keeper_process *p)
@@ -201,15 +206,20 @@ void keeper_kill(struct keeper_process *p)
 		(void)syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
 }
 
-void keeper_kill_and_wait(struct keeper_process *p)
+void keeper_await_end(const struct keeper_process *p, int ms)
 {
 	struct pollfd f = {.fd = p->pidfd, .events = POLLIN};
 
+	while (p->pid > 0 && poll(&f, 1, ms) < 0 && errno == EINTR)
+		;
+}
+
+void keeper_kill_and_wait(struct keeper_process *p)
+{
 	if (p->pid <= 0)
 		return;
 	keeper_kill(p);
-	while (poll(&f, 1, 2000) < 0 && errno == EINTR)
-		;
+	keeper_await_end(p, 2000);
 	(void)keeper_ended(p);
 }
 

@@ -75,6 +75,8 @@ void keeper_read_counters(struct keeper *k, uint64_t now_ns)
 		return;
 	k->count_at_ns = now_ns + PERIOD_NS;
 	for (unsigned n = 0; n < k->lanes; n++) {
+		if (!k->lane[n].page) /* a start that failed */
+			continue;
 		engine_snapshot(k->lane[n].page, &lane);
 		for (unsigned i = 0; i < lane.classes; i++)
 			read_class(k, &k->lane[n], i, &lane.class[i]);

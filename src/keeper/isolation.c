@@ -43,6 +43,8 @@
 #define OOM_INSPECTOR 500
 #define OOM_MAX       1000
 
+#define NOBODY 65534
+
 /* Stage user */
 
 struct user {
@@ -51,16 +53,27 @@ struct user {
 	gid_t gid;
 };
 
-/* Before the namespaces: the list of users may be somewhere in the network. */
+/*
+ * User `spillway`, else `nobody`, else nobody's usual number. From the file alone: what else getpwnam() would ask may
+ * be in the network, and ends the process where memory is short.
+ */
 static struct user find_user(void)
 {
-	const struct passwd *pw = getpwnam("spillway");
+	struct user u = {.known = geteuid() == 0, .uid = NOBODY, .gid = NOBODY};
+	FILE *f = u.known ? fopen("/etc/passwd", "re") : NULL;
+	const struct passwd *pw;
+	bool ours = false;
 
-	if (!pw)
-		pw = getpwnam("nobody");
-	if (!pw || geteuid() != 0)
-		return (struct user){0};
-	return (struct user){.known = true, .uid = pw->pw_uid, .gid = pw->pw_gid};
+	while (f && !ours && (pw = fgetpwent(f))) {
+		ours = !strcmp(pw->pw_name, "spillway");
+		if (ours || !strcmp(pw->pw_name, "nobody")) {
+			u.uid = pw->pw_uid;
+			u.gid = pw->pw_gid;
+		}
+	}
+	if (f)
+		(void)fclose(f);
+	return u;
 }
 
 /* Stage limits */

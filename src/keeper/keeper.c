@@ -6,6 +6,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,11 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUFFER_BYTES (32u << 20)
-#define BUFFER_MAX   (128u << 20)
-#define TEND_SOON_MS 10
-#define TEND_MS      100
-#define LINE_RATE    1250000000ull /* bytes a second: 10 Gbit/s */
+#define BUFFER_BYTES     (32u << 20)
+#define BUFFER_MAX       (128u << 20)
+#define TEND_SOON_MS     10
+#define STOP_PATIENCE_MS 500
+#define TEND_MS          100
+#define CONTROL_SOON     1000000000ull /* a control process that dies sooner is not replaced at once */
+#define LINE_RATE        1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
 {
@@ -65,12 +68,10 @@ static void say_small_buffer(const struct keeper_lane *l, unsigned i, const stru
 {
 	if (!c->deadline_ns || l->buffer[i] >= (int64_t)buffer_for(c))
 		return;
-	fprintf(
-	    stderr,
-	    "spillway: queue %u: socket buffer: %lld KiB instead of %u: at 10 Gbit/s it is three quarters full after "
-	    "%llu ms, and then the oldest packets go uninspected; run as root, or raise net.core.rmem_max\n",
-	    l->page->queue[i], (long long)l->buffer[i] / 1024, buffer_for(c) / 1024,
-	    (unsigned long long)l->buffer[i] * 3 / 4 / (LINE_RATE / 1000));
+	log_line("queue %u: socket buffer: %lld KiB instead of %u: at 10 Gbit/s it is three quarters full after "
+		 "%llu ms, and then the oldest packets go uninspected; run as root, or raise net.core.rmem_max",
+		 l->page->queue[i], (long long)l->buffer[i] / 1024, buffer_for(c) / 1024,
+		 (unsigned long long)l->buffer[i] * 3 / 4 / (LINE_RATE / 1000));
 }
 
 static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
@@ -90,7 +91,7 @@ static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
 		error = spw_queue_bind(l->queue[i], &q);
 	}
 	if (error)
-		return keeper_fail(k, exit_status(l->queue[i], error), "%s",
+		return keeper_fail(k, exit_status(l->queue[i], error), l->queue[i] ? "%s" : "memory: %s; free some",
 				   l->queue[i] ? spw_queue_error(l->queue[i]) : strerror(-error));
 	say_small_buffer(l, i, c);
 	l->page->config[i].size = sizeof(l->page->config[i]);
@@ -121,43 +122,51 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 	return status;
 }
 
-static int start_new_lane(struct keeper *k, struct keeper_lane *l)
+static int make_new_lane(struct keeper *k, struct keeper_lane *l)
 {
-	int status, error;
+	int status;
 
 	l->classes = k->config.classes;
-	status = keeper_make_pages(k, l);
-	if (!status)
-		status = bind_classes(k, l);
-	if (status)
-		return status;
-	error = keeper_listen(k, l);
+	status = keeper_make_ledger(k, l);
+	return status ? status : bind_classes(k, l);
+}
+
+/* A dead inspector's answers come first: then keeper_tend() starts the next one. */
+static int start_processes(struct keeper *k, struct keeper_lane *l)
+{
+	int error = keeper_listen(k, l);
+
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "%s.lane-%u: %s; choose another place with --control",
 				   k->config.control, l->number, strerror(-error));
 	error = keeper_start_engine(k, l);
-	if (!error)
+	if (!error && !l->gone)
 		error = keeper_start_inspector(k, l, &l->seat);
 	if (!error)
 		error = keeper_tell_inspector(l);
 	if (error)
 		return keeper_fail(k, EXIT_FAILED,
 				   "queue %u: starting its processes: %s; raise the limit on processes or memory",
-				   l->number, strerror(-error));
+				   l->number, error == -EPIPE ? "its engine ended at once" : strerror(-error));
 	return EXIT_DONE;
 }
 
 static int start_lane(struct keeper *k, uint16_t number)
 {
 	struct keeper_lane *l = &k->lane[k->lanes++];
+	int status;
 
 	keeper_lane_blank(l);
-	l->gone_reason = REASON_DOWN;
 	l->number = number;
-	if (keeper_take_over(k, l, number))
+	if (keeper_take_over(k, l, number)) {
+		keeper_drop_stored(k, number);
 		return EXIT_DONE;
+	}
 	l->number = number;
-	return start_new_lane(k, l);
+	status = keeper_take_stored(k, l, number) ? EXIT_DONE : make_new_lane(k, l);
+	if (!status)
+		status = keeper_make_channels(k, l);
+	return status ? status : start_processes(k, l);
 }
 
 int keeper_open_program(struct keeper *k)
@@ -224,6 +233,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .control = {.process.pidfd = -1, .socket = -1},
 			     .old_control = {.process.pidfd = -1, .socket = -1},
 			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
+	keeper_store_open(k);
 	status = keeper_open_program(k);
 	if (!status)
 		status = make_board(k);
@@ -239,6 +249,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "starting the control process: %s; raise the limit on processes",
 				   strerror(-error));
+	keeper_tend_store(k);
 	return EXIT_DONE;
 }
 
@@ -254,8 +265,10 @@ int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t val
 			if (l->page->queue[c] != queue)
 				continue;
 			error = keeper_ask(l, &(struct engine_request){.op = op, .class = c, .value = value}, &r);
-			if (error)
-				keeper_fail(k, 0, "%s", r.text[0] ? r.text : strerror(-error));
+			if (error && r.text[0])
+				keeper_fail(k, 0, "%s", r.text);
+			else if (error)
+				keeper_fail(k, 0, "queue %u: its engine: %s; try again", queue, strerror(-error));
 			return error;
 		}
 	}
@@ -316,12 +329,20 @@ static void serve_control(struct keeper *k, struct keeper_control *c)
 		answer(k, c->socket, &a);
 }
 
-static void tend_control(struct keeper *k)
+static void plan_control(struct keeper *k, uint64_t now, bool soon)
 {
-	if (keeper_ended(&k->control.process))
-		fprintf(stderr, "spillway: the control process has ended; another is started\n");
-	if (k->control.process.pid <= 0 && keeper_start_control(k))
-		keeper_kill(&k->control.process);
+	k->control_deaths = soon ? k->control_deaths + 1 : 0;
+	k->control_at_ns = k->control_deaths ? now + keeper_pause(k->control_deaths - 1) : now;
+}
+
+static void tend_control(struct keeper *k, uint64_t now)
+{
+	if (keeper_ended(&k->control.process)) {
+		log_line("the control process has ended; another is started");
+		plan_control(k, now, now - k->control.process.started_ns < CONTROL_SOON);
+	}
+	if (k->control.process.pid <= 0 && now >= k->control_at_ns && keeper_start_control(k))
+		plan_control(k, now, true);
 	serve_control(k, &k->control);
 	serve_control(k, &k->old_control);
 	if (keeper_ended(&k->old_control.process)) {
@@ -333,13 +354,13 @@ static void tend_control(struct keeper *k)
 /* Something is about to happen that no descriptor tells. */
 static bool in_motion(const struct keeper *k)
 {
-	if (k->upgrade.phase != UPGRADE_NONE)
+	if (k->upgrade.phase != UPGRADE_NONE || k->control.process.pid <= 0)
 		return true;
 	for (unsigned i = 0; i < k->lanes; i++) {
 		const struct keeper_lane *l = &k->lane[i];
 
 		if (l->engine.pid <= 0 || l->engine_watch.since_ns || l->inspector_watch.since_ns || l->gone ||
-		    k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
+		    l->untold || k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
 			return true;
 	}
 	return false;
@@ -351,7 +372,9 @@ int keeper_tend(struct keeper *k)
 		keeper_tend_lane(k, &k->lane[i], clock_ns());
 	keeper_read_counters(k, clock_ns());
 	keeper_tend_upgrade(k);
-	tend_control(k);
+	tend_control(k, clock_ns());
+	keeper_tend_store(k);
+	keeper_report(k, clock_ns());
 	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
 }
 
@@ -369,14 +392,12 @@ static void log_books(const struct keeper_lane *l, const struct lane *before)
 			spilled += c->books.spilled[i];
 			shut += c->books.shut[i];
 		}
-		fprintf(
-		    stderr,
-		    "spillway: queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
-		    "unreconciled%s\n",
-		    l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
-		    (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
-		    (unsigned long long)lane_unreconciled(c),
-		    before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
+		log_line("queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
+			 "unreconciled%s",
+			 l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
+			 (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
+			 (unsigned long long)lane_unreconciled(c),
+			 before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
 
@@ -394,19 +415,32 @@ static int settle_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason
 	return error ? error : keeper_ask_value(l, ENGINE_STOP, reason);
 }
 
+static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
+{
+	uint64_t passed;
+	int error = keeper_settle_alone(l, reason, &passed);
+
+	if (error)
+		log_line("queue %u: settling what is held: %s; the kernel drops it", l->number, strerror(-error));
+	else if (passed)
+		log_line("queue %u: without an engine, %llu packets that were held are accepted, uncounted", l->number,
+			 (unsigned long long)passed);
+}
+
 static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
 	struct lane before;
-	int error;
 
 	if (l->engine_socket >= 0) {
 		engine_snapshot(l->page, &before);
-		error = settle_lane(k, l, reason);
-		if (error)
-			fprintf(stderr, "spillway: queue %u: settling what is held: %s; the kernel drops it\n",
-				l->number, strerror(-error));
+		if (settle_lane(k, l, reason))
+			settle_alone(l, reason);
 		log_books(l, &before);
+	} else if (l->page) {
+		settle_alone(l, reason);
 	}
+	/* It was told to leave: its stop() may run. */
+	keeper_await_end(&l->seat.process, STOP_PATIENCE_MS);
 	keeper_kill_and_wait(&l->seat.process);
 	keeper_kill_and_wait(&l->next.process);
 	keeper_kill_and_wait(&l->engine);
@@ -416,13 +450,23 @@ static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason 
 
 void keeper_stop(struct keeper *k, enum lane_reason reason)
 {
+	(void)notify_send(&k->service.notify, -1, "STOPPING=1\nSTATUS=stopping");
+	k->service.stopping = true;
+	keeper_tend_store(k);
 	k->count_at_ns = 0;
 	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		stop_lane(k, &k->lane[i], reason);
 	k->lanes = 0;
+	keeper_tend_store(k); /* nothing is bound any more */
 	keeper_kill_and_wait(&k->control.process);
 	keeper_kill_and_wait(&k->old_control.process);
+}
+
+/* A dead process's socket is at its end, which poll() would tell again and again. */
+static int socket_of(const struct keeper_process *p, int fd)
+{
+	return p->pid > 0 ? fd : -1;
 }
 
 unsigned keeper_descriptors(const struct keeper *k, int *fds)
@@ -433,11 +477,11 @@ unsigned keeper_descriptors(const struct keeper *k, int *fds)
 		fds[n++] = k->lane[i].engine.pidfd;
 		fds[n++] = k->lane[i].seat.process.pidfd;
 		fds[n++] = k->lane[i].next.process.pidfd;
-		fds[n++] = k->lane[i].engine_socket;
+		fds[n++] = socket_of(&k->lane[i].engine, k->lane[i].engine_socket);
 	}
 	fds[n++] = k->control.process.pidfd;
-	fds[n++] = k->control.socket;
+	fds[n++] = socket_of(&k->control.process, k->control.socket);
 	fds[n++] = k->old_control.process.pidfd;
-	fds[n++] = k->old_control.socket;
+	fds[n++] = socket_of(&k->old_control.process, k->old_control.socket);
 	return n;
 }

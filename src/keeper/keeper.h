@@ -8,6 +8,7 @@
 
 #include "engine/engine.h"
 #include "keeper/board.h"
+#include "keeper/notify.h"
 #include "nfqueue/counter.h"
 
 #include <stdbool.h>
@@ -74,6 +75,7 @@ struct keeper_lane {
 	struct keeper_seat seat, next; /* the present inspector; one that stands ready to take its place */
 	bool gone;                     /* the present one is dead, and the engine has not been told yet */
 	enum lane_reason gone_reason;
+	bool untold;                              /* the engine does not know the present one yet */
 	bool was_ready;                           /* some inspector of this lane has been */
 	uint32_t engine_deaths, inspector_deaths; /* in a row, soon after the start */
 	uint64_t engine_at_ns, inspector_at_ns;   /* not before then is the next one started */
@@ -105,8 +107,31 @@ struct keeper_upgrade {
 	uint32_t number; /* of the request */
 	uint64_t until_ns;
 	int old_exe, old_plugin; /* the way back; -1: none */
-	bool back;   /* this is the old program again */
+	bool back;               /* this is the old program again */
 	char why[KEEPER_TEXT];
+};
+
+/* A descriptor of a lane, as it is named at the service manager: see store.c. */
+enum keeper_stored_what { STORED_QUEUE, STORED_PAGE, STORED_ENGINE, STORED_ANSWERS, STORED_INSPECTOR, STORED_KINDS };
+
+struct keeper_stored {
+	uint16_t lane;
+	uint8_t what;    /* enum keeper_stored_what */
+	bool stale;      /* the manager is to give it up, whatever has the same name now */
+	uint32_t number; /* of the queue, layout, process or inspector */
+	int fd;          /* passed to this run and not yet used; -1 */
+};
+
+#define KEEPER_STORED 1024u /* at most; packaging/spillway.service.in says the same */
+
+/* What the service manager knows of us, as far as we were able to tell. */
+struct keeper_service {
+	struct notify notify;
+	bool ready, stopping;
+	char status[160];
+	uint64_t started_ns, alive_ns; /* the last sign of life */
+	unsigned stored;
+	struct keeper_stored store[KEEPER_STORED];
 };
 
 #define KEEPER_LAYOUT 1u                /* of what one program hands to its next version */
@@ -115,6 +140,7 @@ struct keeper_upgrade {
 struct keeper {
 	struct keeper_config config;
 	struct keeper_upgrade upgrade;
+	struct keeper_service service;
 	char path[4096]; /* where this program lay when it was started */
 	struct keeper_lane lane[KEEPER_LANES];
 	unsigned lanes;
@@ -122,6 +148,8 @@ struct keeper {
 	int board_fd, board_read_fd;
 	struct board *board;
 	struct keeper_control control, old_control; /* the latter serves who is still connected */
+	uint32_t control_deaths;                    /* in a row, soon after the start */
+	uint64_t control_at_ns;                     /* not before then is the next one started */
 	int control_listener;
 	struct spw_counter counter; /* fd -1: can't be read here */
 	uint64_t count_at_ns;

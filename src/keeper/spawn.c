@@ -5,6 +5,7 @@
 #include "keeper/spawn.h"
 
 #include "keeper/isolation.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +46,7 @@ static void child_signals(const struct spawn *s)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, s->role == SPAWN_ENGINE ? SIG_IGN : SIG_DFL);
-	signal(SIGPIPE, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN); /* nobody dies of a log whose reader has gone */
 }
 
 static const char *const role_names[] = {
@@ -93,18 +94,20 @@ static void run_child(const struct spawn *s)
 		what = "dropping privileges";
 		error = isolate(s);
 	}
+	if (!error && s->env && putenv((char *)s->env)) {
+		what = "environment";
+		error = -ENOMEM;
+	}
 	if (!error) {
 		what = s->path;
 		child_signals(s);
-		if (s->env)
-			putenv((char *)s->env);
 		syscall(SYS_execveat, s->exe, "", s->argv, environ, AT_EMPTY_PATH);
 		/* A script's interpreter can't open what closes on exec. */
 		if (errno == ENOENT)
 			execve(s->path, s->argv, environ);
 		error = -errno;
 	}
-	fprintf(stderr, "spillway: starting the %s: %s: %s; it ends\n", role_names[s->role], what, strerror(-error));
+	log_line("starting the %s: %s: %s; it ends", role_names[s->role], what, strerror(-error));
 	_exit(126);
 }
 
@@ -114,6 +117,17 @@ static pid_t clone_process(uint64_t flags, uint64_t signal, int *pidfd)
 	struct clone_args a = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd, .exit_signal = signal};
 
 	return (pid_t)syscall(SYS_clone3, &a, sizeof(a));
+}
+
+/* A child that could not be seen after: nobody shall know of it later. */
+static int give_up(pid_t pid, int *pidfd, int error)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	if (*pidfd >= 0)
+		close(*pidfd);
+	*pidfd = -1;
+	return error;
 }
 
 static pid_t start_child(const struct spawn *s, int *pidfd)
@@ -129,7 +143,7 @@ static pid_t start_child(const struct spawn *s, int *pidfd)
 		run_child(s);
 	if (forked)
 		*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	return *pidfd < 0 ? -errno : pid;
+	return *pidfd < 0 ? give_up(pid, pidfd, -errno) : pid;
 }
 
 /* The inspector, as its process 1 sees it: the first that is started there. */
@@ -200,7 +214,7 @@ static pid_t start_inspector(const struct spawn *s, int *pidfd)
 		error = -errno;
 	close(tell); /* with no byte in it: process 1 leaves, and takes the inspector with it */
 	close(home);
-	return error ? error : pid;
+	return error && pid > 0 ? give_up(pid, pidfd, error) : pid;
 }
 
 pid_t spawn_process(const struct spawn *s, int *pidfd)

@@ -8,6 +8,7 @@
 #include "keeper/switch.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,8 +66,7 @@ static bool look_at_file(struct switch_file *s, bool finished)
 	if (!finished)
 		s->settle_at = clock_ms() + SETTLE_MS;
 	else if (r == SWITCH_EMPTY || r == SWITCH_NONSENSE)
-		fprintf(stderr, "spillway: %s: holds neither 0 nor 1; fail-open stays as it is, write 0 or 1 into it\n",
-			s->path);
+		log_line("%s: holds neither 0 nor 1; fail-open stays as it is, write 0 or 1 into it", s->path);
 	return false;
 }
 
@@ -119,10 +119,8 @@ bool switch_look(struct switch_file *s)
 		for (char *p = buf; p < buf + n; p += sizeof(*e) + e->len) {
 			e = (const struct inotify_event *)p;
 			if (e->wd == s->dir_watch && (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF)))
-				fprintf(
-				    stderr,
-				    "spillway: %s: its directory is gone; fail-open stays as it is, use spillway set\n",
-				    s->path);
+				log_line("%s: its directory is gone; fail-open stays as it is, use spillway set",
+					 s->path);
 			if (!concerns_us(s, e))
 				continue;
 			look = true;

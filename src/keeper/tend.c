@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "keeper/isolation.h"
+#include "log/log.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@
 #define POISON_NS   (300 * SECOND)
 #define POISON_FROM 2u /* deaths */
 
-static uint64_t pause_after(uint32_t deaths)
+uint64_t keeper_pause(uint32_t deaths)
 {
 	uint64_t pause = PAUSE_NS << (deaths < 8 ? deaths : 8);
 
@@ -45,7 +46,14 @@ static const char *policy_word(const struct keeper_lane *l, enum lane_reason rea
 
 /* Engines */
 
-static void start_engine(struct keeper *k, struct keeper_lane *l)
+/* At once, for packets wait; but not for ever, where one after the other can't. */
+static void plan_engine(struct keeper_lane *l, uint64_t now, bool soon)
+{
+	l->engine_deaths = soon ? l->engine_deaths + 1 : 0;
+	l->engine_at_ns = now + (l->engine_deaths < LOOP_DEATHS ? 0 : keeper_pause(l->engine_deaths - LOOP_DEATHS));
+}
+
+static void start_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 {
 	int error = keeper_start_engine(k, l);
 
@@ -53,21 +61,20 @@ static void start_engine(struct keeper *k, struct keeper_lane *l)
 		error = keeper_tell_inspector(l);
 	if (!error)
 		return;
-	fprintf(stderr, "spillway: queue %u: starting an engine: %s; it is tried again\n", l->number, strerror(-error));
+	log_line("queue %u: starting an engine: %s; it is tried again", l->number, strerror(-error));
 	keeper_kill(&l->engine);
+	plan_engine(l, now, true);
 }
 
 static void bury_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 {
-	bool soon = now - l->engine.started_ns < ENGINE_SOON;
 	char how[64];
 
-	l->engine_deaths = soon ? l->engine_deaths + 1 : 0;
-	l->engine_at_ns = now + (l->engine_deaths < LOOP_DEATHS ? 0 : pause_after(l->engine_deaths - LOOP_DEATHS));
+	plan_engine(l, now, now - l->engine.started_ns < ENGINE_SOON);
 	board_of(k, l)->engine.pid = 0; /* first: whoever sees the count does not see the dead one's pid */
 	board_of(k, l)->engine.restarts++;
-	fprintf(stderr, "spillway: queue %u: the engine %s; another takes over what is held\n", l->number,
-		keeper_how_ended(&l->engine, how, sizeof(how)));
+	log_line("queue %u: the engine %s; another takes over what is held", l->number,
+		 keeper_how_ended(&l->engine, how, sizeof(how)));
 }
 
 static void watch_engine(struct keeper_lane *l, uint64_t now)
@@ -80,7 +87,7 @@ static void watch_engine(struct keeper_lane *l, uint64_t now)
 			l->engine_watch.since_ns = 0;
 		return;
 	}
-	fprintf(stderr, "spillway: queue %u: the engine hangs; it is ended\n", l->number);
+	log_line("queue %u: the engine hangs; it is ended", l->number);
 	l->engine_watch.since_ns = 0;
 	keeper_kill(&l->engine);
 }
@@ -92,7 +99,7 @@ static void tend_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 	if (l->engine.pid)
 		watch_engine(l, now);
 	else if (now >= l->engine_at_ns)
-		start_engine(k, l);
+		start_engine(k, l, now);
 }
 
 /* Inspectors */
@@ -150,10 +157,9 @@ static void note_poison(struct keeper_lane *l, uint64_t now)
 	s->until_ns = now + POISON_NS;
 	if (++s->deaths != POISON_FROM)
 		return;
-	fprintf(stderr,
-		"spillway: queue %u: a flow was in hand at %u deaths: it is poison, and goes uninspected (%s) for %llu "
-		"s\n",
-		l->number, POISON_FROM, policy_word(l, REASON_POISON), POISON_NS / SECOND);
+	log_line("queue %u: a flow was in hand at %u deaths: it is poison, and goes uninspected (%s) for %llu "
+		 "s",
+		 l->number, POISON_FROM, policy_word(l, REASON_POISON), POISON_NS / SECOND);
 	set_poison(l, s, flow);
 }
 
@@ -177,12 +183,11 @@ static void plan_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 
 	engine_snapshot(l->page, &lane);
 	l->inspector_deaths = lane.answered >= WORTHY ? 0 : l->inspector_deaths + 1;
-	l->inspector_at_ns = l->inspector_deaths ? now + pause_after(l->inspector_deaths - 1) : now;
+	l->inspector_at_ns = l->inspector_deaths ? now + keeper_pause(l->inspector_deaths - 1) : now;
 	if (l->inspector_deaths == LOOP_DEATHS)
-		fprintf(stderr,
-			"spillway: queue %u: inspectors die one after the other; the next are started after pauses of "
-			"up to %llu s, packets are %s; mend the inspector\n",
-			l->number, PAUSE_MAX / SECOND, policy_word(l, REASON_DOWN));
+		log_line("queue %u: inspectors die one after the other; the next are started after pauses of "
+			 "up to %llu s, packets are %s; mend the inspector",
+			 l->number, PAUSE_MAX / SECOND, policy_word(l, REASON_DOWN));
 	board_of(k, l)->inspector_state = l->inspector_deaths >= LOOP_DEATHS ? INSPECTOR_LOOPING : INSPECTOR_DOWN;
 }
 
@@ -217,8 +222,8 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 		    l->number, how, policy_word(l, REASON_DOWN));
 		return;
 	}
-	fprintf(stderr, "spillway: queue %u: the inspector %s; what it had in hand is %s, another is started\n",
-		l->number, how, policy_word(l, hung ? REASON_HUNG : REASON_DOWN));
+	log_line("queue %u: the inspector %s; what it had in hand is %s, another is started", l->number, how,
+		 policy_word(l, hung ? REASON_HUNG : REASON_DOWN));
 	if (hung || lied || own_fault(p))
 		note_poison(l, now);
 	plan_inspector(k, l, now);
@@ -256,15 +261,14 @@ static void start_inspector(struct keeper *k, struct keeper_lane *l, uint64_t no
 		return;
 	}
 	keeper_clear_seat(&l->seat);
-	l->inspector_at_ns = now + PAUSE_MAX;
+	l->inspector_at_ns = now + keeper_pause(l->inspector_deaths++);
 	(void)keeper_ask_value(l, ENGINE_DOWN_LONG, 1);
-	fprintf(stderr, "spillway: queue %u: starting an inspector: %s; tried again in %llu s\n", l->number,
-		strerror(-error), PAUSE_MAX / SECOND);
+	log_line("queue %u: starting an inspector: %s; it is tried again", l->number, strerror(-error));
 }
 
 static void end_inspector(struct keeper_lane *l, const char *why, enum lane_reason reason)
 {
-	fprintf(stderr, "spillway: queue %u: the inspector %s; it is ended and replaced\n", l->number, why);
+	log_line("queue %u: the inspector %s; it is ended and replaced", l->number, why);
 	l->gone_reason = reason;
 	keeper_kill(&l->seat.process);
 }
@@ -330,6 +334,8 @@ static void tend_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 		report_gone(l, now);
 	if (l->seat.answers_fd < 0 && now >= l->inspector_at_ns)
 		start_inspector(k, l, now);
+	else if (l->untold && l->engine.pid)
+		(void)keeper_tell_inspector(l);
 	if (l->seat.process.pid) {
 		watch_inspector(k, l, now);
 		note_ready(k, l);
@@ -347,22 +353,19 @@ static void say_state(struct keeper_lane *l, unsigned i, const struct lane_class
 		return;
 	l->told_state[i] = now;
 	if (now == STATE_INSPECTING)
-		fprintf(stderr, "spillway: queue %u: inspecting again\n", l->page->queue[i]);
+		log_line("queue %u: inspecting again", l->page->queue[i]);
 	else
-		fprintf(stderr, "spillway: queue %u: %s: %s; packets are %s uninspected\n", l->page->queue[i],
-			lane_state_names[now], lane_reason_names[c->reason],
-			now == STATE_OPEN ? "accepted" : "dropped");
+		log_line("queue %u: %s: %s; packets are %s uninspected", l->page->queue[i], lane_state_names[now],
+			 lane_reason_names[c->reason], now == STATE_OPEN ? "accepted" : "dropped");
 }
 
 static void say_lost(struct keeper_lane *l, unsigned i, const struct lane_class *c)
 {
 	if (c->books.lost == l->told_lost[i])
 		return;
-	fprintf(
-	    stderr,
-	    "spillway: queue %u: %llu packets lost: the kernel threw away what was held; was a base chain deleted, a "
-	    "device taken down, or firewall rules loaded anew?\n",
-	    l->page->queue[i], (unsigned long long)(c->books.lost - l->told_lost[i]));
+	log_line("queue %u: %llu packets lost: the kernel threw away what was held; was a base chain deleted, a "
+		 "device taken down, or firewall rules loaded anew?",
+		 l->page->queue[i], (unsigned long long)(c->books.lost - l->told_lost[i]));
 	l->told_lost[i] = c->books.lost;
 }
 

@@ -7,6 +7,7 @@
 #include "keeper/internal.h"
 
 #include "clock.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -164,8 +165,10 @@ static int become(struct keeper *k, int exe, bool back, const char *why)
 		write_lane(&h->lane[i], &k->lane[i]);
 	snprintf(text, sizeof(text), "%d", keep(fd));
 	setenv(KEEPER_RESUME, text, 1);
+	notify_restore(&k->service.notify);
 	syscall(SYS_execveat, exe, "", k->config.argv, environ, AT_EMPTY_PATH);
 	error = -errno;
+	notify_forget();
 	unsetenv(KEEPER_RESUME);
 	munmap(h, sizeof(*h));
 	close(fd);
@@ -246,6 +249,8 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 			     .control_listener = ours(h->control_listener),
 			     .control = {resumed(&h->control), ours(h->control_socket)},
 			     .old_control = {.process.pidfd = -1, .socket = -1}};
+	notify_open(&k->service.notify);
+	k->service.started_ns = k->service.alive_ns = clock_ns();
 	k->upgrade.number = h->number;
 	k->upgrade.old_exe = ours(h->exe);
 	k->upgrade.back = h->back;
@@ -263,6 +268,8 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 	munmap(h, sizeof(*h));
 	close(handover);
 	k->upgrade.phase = UPGRADE_ENGINES;
+	/* All of it once more: else what is about to be replaced would never be given up. */
+	keeper_tend_store(k);
 	if (status || error || !k->board)
 		return keeper_go_back(k, status ? k->error : strerror(-error));
 	return EXIT_DONE;
@@ -275,7 +282,7 @@ int keeper_go_back(struct keeper *k, const char *why)
 	int error;
 
 	snprintf(text, sizeof(text), "%.400s", why);
-	fprintf(stderr, "spillway: upgrade: %s; going back to the old program\n", text);
+	log_line("upgrade: %s; going back to the old program", text);
 	for (unsigned i = 0; i < k->lanes; i++) {
 		keeper_kill_and_wait(&k->lane[i].next.process);
 		keeper_clear_seat(&k->lane[i].next);
@@ -387,7 +394,7 @@ static void finish(struct keeper *k)
 		snprintf(r.text, sizeof(r.text), "upgrade: %.150s; the old program goes on, mend the new one",
 			 k->upgrade.why);
 	(void)send(k->control.socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
-	fprintf(stderr, "spillway: upgrade: %s\n", k->upgrade.back ? "back at the old program" : "done");
+	log_line("upgrade: %s", k->upgrade.back ? "back at the old program" : "done");
 	close(k->upgrade.old_exe);
 	close(k->upgrade.old_plugin);
 	k->upgrade.old_exe = k->upgrade.old_plugin = -1;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pure core: ids, gaps, answers that hold and that don't, switching, losses, settling; the books' sum after every
- * step.
+ * The pure core, case by case: ids, gaps, answers that hold and that don't, early ones, lateness, the breaker, an
+ * inspector that is gone or hangs; the books' sum after every step. What comes of all of it at once, the simulator
+ * tests.
  */
 #include "unit.h"
 
@@ -9,44 +10,45 @@
 
 #include <spillway/packet.h>
 
-static struct lane_class c;
-static struct lane_sample k; /* the kernel, as the last sample shows it */
+#include <string.h>
+
+#define MS       1000000ull
+#define DEADLINE (24 * MS)
+
+static struct lane l;
+static struct lane_class *c;
+static struct lane_early slots[CHANNEL_WINDOW];
+static struct lane_early *const early[CHANNEL_CLASSES] = {slots};
+static struct lane_orders out;
+static struct lane_sample k; /* the kernel, as the next sample shows it */
+static uint64_t now, sequence;
 
 static uint64_t sum_of_columns(void)
 {
-	uint64_t sum = lane_held(&c) + lane_inspected(&c) + c.books.trusted + c.books.lost + lane_unreconciled(&c);
+	uint64_t sum = lane_held(c) + lane_inspected(c) + c->books.trusted + c->books.lost + lane_unreconciled(c);
 
 	for (int i = 0; i < REASONS; i++)
-		sum += c.books.spilled[i] + c.books.shut[i];
+		sum += c->books.spilled[i] + c->books.shut[i];
 	return sum;
-}
-
-static void sample(void)
-{
-	lane_sample(&c, &k);
-	assert_int_equal(lane_seen(&c), sum_of_columns());
-}
-
-static enum lane_result answer_with(uint32_t last, uint32_t count, uint32_t verdict, uint32_t set)
-{
-	struct channel_answer a = {.last = last, .count = count, .verdict = verdict, .set = set, .payload_len = 20};
-	enum lane_result r = lane_answer(&c, &a);
-
-	if (r == ANSWER_TAKEN)
-		k.held -= count < k.held ? count : k.held;
-	assert_int_equal(lane_seen(&c), sum_of_columns());
-	return r;
-}
-
-static enum lane_result answer(uint32_t last, uint32_t count)
-{
-	return answer_with(last, count, SPW_ACCEPT, 0);
 }
 
 static void start(bool fail_open)
 {
-	lane_class_init(&c, fail_open, true, 1000);
-	k = (struct lane_sample){0};
+	const struct lane_config config = {
+	    .length = 1000, .fail_open = fail_open, .gso = true, .deadline_ns = DEADLINE};
+
+	memset(&l, 0, sizeof(l));
+	memset(slots, 0, sizeof(slots));
+	now = 1000 * MS;
+	sequence = 0;
+	k = (struct lane_sample){.coherent = true};
+	l.classes = 1;
+	l.breaker = true;
+	l.hung_ns = 1000 * MS;
+	c = &l.class[0];
+	lane_class_init(c, &config, now);
+	lane_inspector_active(&l, 7, now);
+	out.count = out.payloads = 0;
 }
 
 static int before_each(void **state)
@@ -56,260 +58,486 @@ static int before_each(void **state)
 	return 0;
 }
 
+static void sample(void)
+{
+	lane_sample(c, &k, now);
+	assert_int_equal(lane_seen(c), sum_of_columns());
+}
+
 /* n packets arrive, of which `fit` find room in the socket. */
 static void arrive(uint32_t n, uint32_t fit)
 {
 	k.ids += n;
 	k.held += fit;
 	k.socket_drops += n - fit;
-	if (!c.fail_open)
+	if (lane_shuts(&c->config, REASON_FULL))
 		k.user_dropped += n - fit;
+	sample();
+}
+
+/* The kernel carries the orders out: whatever was settled is no longer held. */
+static void carry_out(void)
+{
+	k.held = (uint32_t)lane_held(c);
+	out.count = out.payloads = 0;
+}
+
+static enum lane_result give(struct channel_answer a)
+{
+	enum lane_result r = lane_answer(&l, early, &a, sequence++, &out);
+
+	assert_int_equal(lane_seen(c), sum_of_columns());
+	return r;
+}
+
+static enum lane_result answer(uint32_t first, uint32_t last, uint32_t verdict)
+{
+	return give((struct channel_answer){.first = first, .last = last, .verdict = verdict});
+}
+
+static enum lane_result answer_early(uint32_t id, uint32_t verdict)
+{
+	return give((struct channel_answer){.first = id, .last = id, .verdict = verdict, .early = 1});
+}
+
+static bool tick_after(uint64_t ns)
+{
+	now += ns;
+	sample();
+	return lane_tick(&l, early, now, &out);
+}
+
+static void order_is(unsigned i, enum lane_order_kind kind, uint32_t id, uint32_t verdict)
+{
+	assert_true(i < out.count);
+	assert_int_equal(out.order[i].kind, kind);
+	assert_int_equal(out.order[i].id, id);
+	assert_int_equal(out.order[i].verdict, verdict);
 }
 
 static void every_verdict_has_its_column(void **state)
 {
 	(void)state;
-	arrive(6, 6);
-	sample();
-	assert_int_equal(lane_held(&c), 6);
-	assert_int_equal(answer(2, 2), ANSWER_TAKEN);
-	assert_int_equal(answer_with(3, 1, SPW_DROP, 0), ANSWER_TAKEN);
-	assert_int_equal(answer_with(4, 1, SPW_ACCEPT, SPW_VERDICT_PAYLOAD), ANSWER_TAKEN);
-	assert_int_equal(answer_with(5, 1, SPW_QUEUE, 0), ANSWER_TAKEN);
-	assert_int_equal(answer_with(6, 1, SPW_REPEAT, 0), ANSWER_TAKEN);
-	assert_int_equal(c.books.accepted, 2);
-	assert_int_equal(c.books.dropped, 1);
-	assert_int_equal(c.books.modified, 1);
-	assert_int_equal(c.books.requeued, 2);
-	sample();
-	assert_int_equal(lane_held(&c), 0);
-	assert_false(c.books.uncounted);
+	arrive(8, 8);
+	assert_int_equal(lane_held(c), 8);
+	assert_int_equal(answer(1, 2, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(answer(3, 3, SPW_DROP), ANSWER_TAKEN);
+	assert_int_equal(
+	    give((struct channel_answer){
+		.first = 4, .last = 4, .verdict = SPW_ACCEPT, .set = SPW_VERDICT_PAYLOAD, .payload_len = 20}),
+	    ANSWER_TAKEN);
+	assert_int_equal(answer(5, 5, SPW_QUEUE), ANSWER_TAKEN);
+	assert_int_equal(answer(6, 6, SPW_REPEAT), ANSWER_TAKEN);
+	assert_int_equal(
+	    give((struct channel_answer){.first = 7, .last = 7, .verdict = SPW_ACCEPT, .set = CHANNEL_TRUSTED}),
+	    ANSWER_TAKEN);
+	assert_int_equal(answer(8, 8, CHANNEL_POISONED), ANSWER_TAKEN);
+	assert_int_equal(c->books.accepted, 2);
+	assert_int_equal(c->books.dropped, 1);
+	assert_int_equal(c->books.modified, 1);
+	assert_int_equal(c->books.requeued, 2);
+	assert_int_equal(c->books.trusted, 1);
+	assert_int_equal(c->books.spilled[REASON_POISON], 1);
+	order_is(0, ORDER_BATCH, 2, SPW_ACCEPT);
+	order_is(1, ORDER_BATCH, 3, SPW_DROP);
+	order_is(2, ORDER_ONE, 4, SPW_ACCEPT);
+	/* Trusted and poisoned are both plain accepts: one batch. */
+	order_is(5, ORDER_BATCH, 8, SPW_ACCEPT);
+	assert_int_equal(out.count, 6);
+	assert_false(c->books.uncounted);
 }
 
 static void gaps_are_full_by_policy(void **state)
 {
 	(void)state;
 	arrive(10, 4);
-	sample();
-	assert_int_equal(lane_unreconciled(&c), 6);
-	assert_int_equal(answer(10, 4), ANSWER_TAKEN);
-	assert_int_equal(c.books.spilled[REASON_FULL], 6);
+	assert_int_equal(lane_unreconciled(c), 6);
+	assert_int_equal(answer(1, 2, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(answer(9, 10, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(c->books.spilled[REASON_FULL], 6);
 	start(false);
 	arrive(10, 4);
-	sample();
-	assert_int_equal(answer(10, 4), ANSWER_TAKEN);
-	assert_int_equal(c.books.shut[REASON_FULL], 6);
-	assert_int_equal(lane_unreconciled(&c), 0);
+	assert_int_equal(answer(7, 10, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(c->books.shut[REASON_FULL], 6);
+	assert_int_equal(lane_unreconciled(c), 0);
 }
 
 static void gaps_at_the_end_are_found_without_an_answer(void **state)
 {
 	(void)state;
 	arrive(10, 4);
-	assert_int_equal((sample(), answer(4, 4)), ANSWER_TAKEN);
-	for (int i = 0; i < 10; i++)
+	assert_int_equal(answer(1, 4, SPW_ACCEPT), ANSWER_TAKEN);
+	carry_out();
+	for (int i = 0; i < 20; i++)
 		sample();
-	assert_int_equal(c.books.spilled[REASON_FULL], 6);
-	assert_int_equal(lane_unreconciled(&c), 0);
-	assert_int_equal(c.books.lost, 0);
+	assert_int_equal(c->books.spilled[REASON_FULL], 6);
+	assert_int_equal(lane_unreconciled(c), 0);
+	assert_int_equal(c->books.lost, 0);
 	arrive(1, 1);
-	sample();
-	assert_int_equal(answer(11, 1), ANSWER_TAKEN);
-	assert_int_equal(c.books.accepted, 5);
+	assert_int_equal(answer(11, 11, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(c->books.accepted, 5);
 }
 
-static void a_switch_moves_no_earlier_gap(void **state)
+static void what_the_kernel_threw_away_is_lost(void **state)
 {
 	(void)state;
-	arrive(10, 4); /* six spilled */
-	lane_switch(&c, &k, false, 1000);
-	arrive(10, 4); /* six shut */
-	sample();
-	assert_int_equal(answer(4, 4), ANSWER_TAKEN);
-	assert_int_equal(answer(20, 4), ANSWER_TAKEN);
-	/* The range crossed the switch; the kernel's own count of drops puts it right. */
-	sample();
-	assert_int_equal(c.books.spilled[REASON_FULL], 6);
-	assert_int_equal(c.books.shut[REASON_FULL], 6);
+	arrive(100, 100);
+	k.held = 0; /* no verdict was sent, no drop was counted */
+	for (int i = 0; i < 20; i++)
+		sample();
+	assert_int_equal(c->books.lost, 100);
+	assert_int_equal(lane_unreconciled(c), 0);
+	/* Its messages may still be read and answered: that changes nothing. */
+	assert_int_equal(answer(1, 100, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(c->books.lost, 100);
+	assert_int_equal(c->books.accepted, 0);
+	assert_int_equal(c->books.late_answers, 100);
 }
 
-static void queue_full_without_fail_open_is_seen_and_shut(void **state)
-{
-	(void)state;
-	start(false);
-	c.length = 16;
-	arrive(16, 16);
-	k.queue_dropped = 84;
-	sample();
-	assert_int_equal(lane_seen(&c), 100);
-	assert_int_equal(lane_held(&c), 16);
-	assert_int_equal(c.books.shut[REASON_FULL], 84);
-	assert_false(c.books.uncounted);
-	c.gso = false; /* one drop counted may have been many segments */
-	k.queue_dropped++;
-	sample();
-	assert_true(c.books.uncounted);
-}
-
-static void a_full_queue_with_fail_open_is_unknown(void **state)
-{
-	(void)state;
-	c.length = 16;
-	arrive(15, 15);
-	sample();
-	assert_false(c.books.uncounted);
-	arrive(1, 1);
-	sample();
-	assert_true(c.books.uncounted);
-}
-
-static void lies_are_told_apart(void **state)
+static void lies(void **state)
 {
 	(void)state;
 	arrive(10, 10);
-	sample();
-	assert_int_equal(answer(11, 1), ANSWER_NOT_ASSIGNED);
-	assert_int_equal(answer(0x80000000u, 1), ANSWER_NOT_ASSIGNED);
-	assert_int_equal(answer(3, 4), ANSWER_COUNT);
-	assert_int_equal(answer(3, 0), ANSWER_COUNT);
-	assert_int_equal(answer_with(3, 2, SPW_REPEAT, 0), ANSWER_COUNT);
-	assert_int_equal(answer_with(3, 1, 2, 0), ANSWER_VERDICT);
-	assert_int_equal(answer_with(3, 1, SPW_ACCEPT, 1u << 31), ANSWER_VERDICT);
-	assert_int_equal(answer(3, 3), ANSWER_TAKEN);
-	assert_int_equal(answer(3, 1), ANSWER_BACKWARDS);
-	assert_int_equal(answer(2, 1), ANSWER_BACKWARDS);
-	assert_int_equal(c.books.accepted, 3);
+	assert_int_equal(answer(1, 11, SPW_ACCEPT), ANSWER_NOT_ASSIGNED);
+	assert_int_equal(answer(3, 2, SPW_ACCEPT), ANSWER_COUNT);
+	assert_int_equal(answer(0, 2, SPW_ACCEPT), ANSWER_COUNT);
+	assert_int_equal(answer(1, 1, 2), ANSWER_VERDICT);
+	assert_int_equal(answer(1, 1, CHANNEL_STALE), ANSWER_VERDICT);
+	assert_int_equal(answer(1, 2, SPW_QUEUE), ANSWER_COUNT);
+	/* A gap without a drop at the socket. */
+	assert_int_equal(answer(2, 2, SPW_ACCEPT), ANSWER_COUNT);
+	assert_int_equal(give((struct channel_answer){.first = 1, .last = 1, .verdict = SPW_ACCEPT, .class = 1}),
+			 ANSWER_CLASS);
+	assert_int_equal(give((struct channel_answer){.first = 1,
+						      .last = 1,
+						      .verdict = SPW_ACCEPT,
+						      .set = SPW_VERDICT_PAYLOAD,
+						      .payload = CHANNEL_PAYLOADS,
+						      .payload_len = 20}),
+			 ANSWER_PAYLOAD);
+	assert_int_equal(answer(1, 3, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(answer(3, 4, SPW_ACCEPT), ANSWER_BACKWARDS);
+	assert_int_equal(answer_early(6, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(answer_early(6, SPW_DROP), ANSWER_TWICE);
+	assert_int_equal(answer(4, 7, SPW_ACCEPT), ANSWER_TWICE);
+	assert_int_equal(lane_inspected(c), 3);
 }
 
-static void a_payload_outside_its_area_is_a_lie(void **state)
+static void early_answers_leave_in_order(void **state)
 {
-	struct channel_answer a = {.last = 1, .count = 1, .verdict = SPW_ACCEPT, .set = SPW_VERDICT_PAYLOAD};
+	(void)state;
+	arrive(5, 5);
+	assert_int_equal(answer_early(3, SPW_DROP), ANSWER_TAKEN);
+	assert_int_equal(answer_early(4, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(out.count, 0);
+	assert_int_equal(answer(1, 2, SPW_ACCEPT), ANSWER_TAKEN);
+	order_is(0, ORDER_BATCH, 2, SPW_ACCEPT);
+	order_is(1, ORDER_BATCH, 3, SPW_DROP);
+	order_is(2, ORDER_BATCH, 4, SPW_ACCEPT);
+	assert_int_equal(c->settled, 4);
+	assert_int_equal(answer(5, 5, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(lane_held(c), 0);
+}
+
+/* An engine that noted an early answer and died: its successor is given the same one again. */
+static void the_same_early_answer_again_is_no_second_one(void **state)
+{
+	(void)state;
+	arrive(5, 5);
+	assert_int_equal(answer_early(3, SPW_DROP), ANSWER_TAKEN);
+	sequence--;
+	assert_int_equal(answer_early(3, SPW_DROP), ANSWER_TAKEN);
+}
+
+static void late_packets_go_by_policy_in_their_place(void **state)
+{
+	(void)state;
+	arrive(4, 4);
+	assert_int_equal(answer_early(3, SPW_DROP), ANSWER_TAKEN);
+	assert_false(tick_after(DEADLINE - 1));
+	assert_int_equal(out.count, 0);
+	assert_false(tick_after(1));
+	order_is(0, ORDER_BATCH, 2, SPW_ACCEPT);
+	order_is(1, ORDER_BATCH, 3, SPW_DROP);
+	order_is(2, ORDER_BATCH, 4, SPW_ACCEPT);
+	assert_int_equal(c->books.spilled[REASON_LATE], 3);
+	assert_int_equal(c->books.dropped, 1);
+	/* The answer that comes afterwards is harmless, and counted. */
+	assert_int_equal(answer(1, 2, SPW_DROP), ANSWER_LATE);
+	assert_int_equal(c->books.late_answers, 2);
+}
+
+static void what_is_settled_already_is_answered_stale(void **state)
+{
+	(void)state;
+	arrive(4, 4);
+	tick_after(DEADLINE);
+	assert_int_equal(answer(1, 4, CHANNEL_STALE), ANSWER_LATE);
+	assert_int_equal(c->books.late_answers, 0);
+}
+
+/* Late ids of which some never fitted into the socket: a look at which nothing moves tells how many. */
+static void late_gaps_are_told_apart(void **state)
+{
+	(void)state;
+	arrive(10, 4);
+	k.coherent = false;
+	tick_after(DEADLINE);
+	carry_out();
+	assert_int_equal(lane_unreconciled(c), 10);
+	k.held = 0;
+	k.coherent = true;
+	sample();
+	assert_int_equal(c->books.spilled[REASON_LATE], 4);
+	assert_int_equal(c->books.spilled[REASON_FULL], 6);
+	assert_int_equal(lane_unreconciled(c), 0);
+}
+
+/* Packets come one by one and are all late. Returns the nanoseconds until the class was opened. */
+static uint64_t until_opened(void)
+{
+	uint64_t begun = now;
+
+	while (c->state == STATE_INSPECTING && now - begun < 1000 * MS) {
+		arrive(1, 1);
+		tick_after(5 * MS);
+		if (c->state == STATE_INSPECTING)
+			carry_out();
+	}
+	return now - begun;
+}
+
+static void a_class_that_is_always_late_is_opened(void **state)
+{
+	unsigned last;
 
 	(void)state;
-	arrive(1, 1);
+	assert_true(until_opened() <= 500 * MS);
+	assert_int_equal(c->state, STATE_OPEN);
+	assert_int_equal(c->reason, REASON_LATE);
+	last = out.count - 1;
+	assert_int_equal(out.order[last - 1].kind, ORDER_OPEN);
+	assert_int_equal(out.order[last].kind, ORDER_BATCH);
+	/* Far enough for whatever arrives while the opening is carried out. */
+	assert_true(out.order[last].id - (uint32_t)c->ids > 1000000);
+	assert_true(c->books.uncounted);
+}
+
+static void what_arrives_during_the_opening_is_counted_as_overtaken(void **state)
+{
+	(void)state;
+	(void)until_opened();
+	out.count = 0;
+	k.ids += 3;
+	k.held = 0;
 	sample();
-	assert_int_equal(lane_answer(&c, &a), ANSWER_PAYLOAD);
-	a.payload_len = SPW_PAYLOAD_MAX + 1;
-	assert_int_equal(lane_answer(&c, &a), ANSWER_PAYLOAD);
-	a.payload_len = 20;
-	a.payload = CHANNEL_PAYLOADS;
-	assert_int_equal(lane_answer(&c, &a), ANSWER_PAYLOAD);
+	assert_int_equal(c->overtaken, 3);
+	assert_int_equal(c->settled, c->ids);
+}
+
+static void a_probe_brings_inspection_back(void **state)
+{
+	(void)state;
+	(void)until_opened();
+	carry_out();
+	for (int i = 0; i < 200 && c->state == STATE_OPEN; i++)
+		tick_after(1 * MS);
+	assert_int_equal(c->state, STATE_PROBING);
+	order_is(out.count - 1, ORDER_INSPECT, 0, 0);
+	out.count = 0;
+	for (int i = 0; i < 200 && c->state == STATE_PROBING; i++) {
+		arrive(1, 1);
+		assert_int_equal(answer((uint32_t)c->ids, (uint32_t)c->ids, SPW_ACCEPT), ANSWER_TAKEN);
+		carry_out();
+		tick_after(1 * MS);
+	}
+	assert_int_equal(c->state, STATE_INSPECTING);
+}
+
+static void a_failed_probe_makes_the_next_pause_longer(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	(void)until_opened();
+	first = c->pause_ns;
+	carry_out();
+	for (int i = 0; i < 400 && c->state != STATE_PROBING; i++)
+		tick_after(1 * MS);
+	for (int i = 0; i < 400 && c->state == STATE_PROBING; i++) {
+		arrive(1, 1);
+		tick_after(2 * MS);
+		if (c->state == STATE_PROBING)
+			carry_out();
+	}
+	assert_int_equal(c->state, STATE_OPEN);
+	assert_int_equal(c->pause_ns, 2 * first);
+}
+
+static void a_shut_class_drops(void **state)
+{
+	(void)state;
+	start(false);
+	(void)until_opened();
+	assert_int_equal(c->state, STATE_SHUT);
+	out.count = 0;
+	k.held = 0;
+	k.queue_dropped += 50;
+	sample();
+	assert_true(c->books.shut[REASON_LATE] >= 50);
+	assert_int_equal(c->books.shut[REASON_FULL], 0);
+	assert_false(c->books.uncounted);
+}
+
+static void what_a_dead_inspector_had_in_hand_goes_by_policy(void **state)
+{
+	const uint64_t unread[CHANNEL_CLASSES] = {4}; /* it had read three */
+
+	(void)state;
+	arrive(10, 10);
+	lane_inspector_gone(&l, unread, REASON_DOWN, now);
+	assert_false(tick_after(0));
+	assert_int_equal(c->books.spilled[REASON_DOWN], 3);
+	assert_int_equal(lane_held(c), 7);
+	carry_out();
+	lane_inspector_active(&l, 8, now);
+	assert_int_equal(answer(4, 10, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(c->books.accepted, 7);
+}
+
+static void without_an_inspector_a_class_is_opened(void **state)
+{
+	const uint64_t unread[CHANNEL_CLASSES] = {1};
+
+	(void)state;
+	lane_inspector_gone(&l, unread, REASON_DOWN, now);
+	tick_after(50 * MS);
+	assert_int_equal(c->state, STATE_INSPECTING);
+	tick_after(50 * MS);
+	assert_int_equal(c->state, STATE_OPEN);
+	assert_int_equal(c->reason, REASON_DOWN);
+	out.count = 0;
+	lane_inspector_active(&l, 8, now);
+	tick_after(1 * MS);
+	assert_int_equal(c->state, STATE_INSPECTING);
+}
+
+/* One packet in hand, nothing behind it. */
+static void an_inspector_that_hangs_is_noticed(void **state)
+{
+	(void)state;
+	arrive(1, 1);
+	l.busy = true;
+	for (int i = 0; i < 100; i++) {
+		tick_after(5 * MS);
+		carry_out();
+	}
+	assert_false(l.stalled);
+	for (int i = 0; i < 120; i++) {
+		tick_after(5 * MS);
+		carry_out();
+	}
+	assert_true(l.stalled);
+	assert_int_equal(answer(1, 1, SPW_ACCEPT), ANSWER_LATE);
+	assert_false(l.stalled);
+}
+
+static void time_without_an_engine_is_nobodys_delay(void **state)
+{
+	(void)state;
+	arrive(5, 5);
+	tick_after(10 * MS);
+	now += 5000 * MS;
+	lane_resume(&l, now);
+	tick_after(10 * MS);
+	assert_int_equal(c->books.spilled[REASON_LATE], 0);
+	tick_after(10 * MS);
+	assert_int_equal(c->books.spilled[REASON_LATE], 5);
 }
 
 static void ids_wrap_round(void **state)
 {
 	(void)state;
-	c.ids = c.settled = c.answered = 0xfffffff0u;
-	c.last.ids = k.ids = 0xfffffff0u;
-	c.books.accepted = 0xfffffff0u;
-	arrive(32, 32);
-	sample();
-	assert_int_equal(c.ids, 0x100000010u);
-	assert_int_equal(answer(0xffffffffu, 15), ANSWER_TAKEN);
-	assert_int_equal(answer(0x10u, 17), ANSWER_TAKEN);
-	sample();
-	assert_int_equal(lane_held(&c), 0);
-	assert_int_equal(lane_unreconciled(&c), 0);
+	k.ids = UINT32_MAX - 2;
+	c->ids = c->settled = c->answered = c->books.accepted = UINT32_MAX - 2;
+	c->last = k;
+	arrive(6, 6);
+	assert_int_equal(answer(UINT32_MAX - 1, 2, SPW_ACCEPT), ANSWER_TAKEN);
+	order_is(0, ORDER_BATCH, 2, SPW_ACCEPT);
+	assert_int_equal(c->settled, (uint64_t)UINT32_MAX + 3);
+	assert_int_equal(c->books.accepted, (uint64_t)UINT32_MAX - 2 + 5);
 }
 
-static void what_the_kernel_threw_away_is_lost_once(void **state)
+static void a_switch_changes_the_policy_from_then_on(void **state)
 {
-	(void)state;
-	arrive(100, 100);
-	sample();
-	k.held = 0; /* a base chain was deleted */
-	for (int i = 0; i < 10; i++)
-		sample();
-	assert_int_equal(c.books.lost, 100);
-	/* Their messages are still in the socket: answers to them are late. */
-	assert_int_equal(answer(100, 100), ANSWER_TAKEN);
-	assert_int_equal(lane_inspected(&c), 0);
-	assert_int_equal(c.books.late_answers, 100);
-	arrive(5, 5);
-	sample();
-	assert_int_equal(answer(105, 5), ANSWER_TAKEN);
-	assert_int_equal(lane_inspected(&c), 5);
-	assert_int_equal(c.books.lost, 100);
-}
+	struct lane_config config;
 
-static void a_torn_look_loses_nothing(void **state)
-{
 	(void)state;
-	for (int i = 0; i < 100; i++) {
-		/* An id is shown before its packet is counted as held: one missing, each time another. */
-		arrive(1, 1);
-		k.held -= 1;
-		sample();
-		k.held += 1;
-		sample();
-		assert_int_equal(answer(k.ids, 1), ANSWER_TAKEN);
-	}
-	assert_int_equal(c.books.lost, 0);
-	assert_int_equal(lane_inspected(&c), 100);
-}
-
-static void settling_books_by_policy_and_reason(void **state)
-{
-	(void)state;
-	arrive(10, 7);
-	sample();
-	lane_settle(&c, &k, REASON_DOWN);
-	k.held = 0;
-	assert_int_equal(c.books.spilled[REASON_DOWN], 7);
-	assert_int_equal(c.books.spilled[REASON_FULL], 3);
-	assert_int_equal(lane_seen(&c), sum_of_columns());
-	assert_int_equal(answer(10, 7), ANSWER_LATE);
-	assert_int_equal(c.books.late_answers, 7);
-	start(false);
-	arrive(10, 10);
-	k.held = 8; /* two that nobody can explain */
-	lane_settle(&c, &k, REASON_MANUAL);
-	assert_int_equal(c.books.shut[REASON_MANUAL], 8);
-	assert_int_equal(lane_unreconciled(&c), 2);
-}
-
-static void skipped_ids_of_lost_packets_are_no_gaps(void **state)
-{
-	(void)state;
-	arrive(100, 100);
-	sample();
-	k.held = 0;
-	for (int i = 0; i < 10; i++)
-		sample();
-	assert_int_equal(answer(99, 1), ANSWER_TAKEN);
+	arrive(10, 4);
+	config = c->config;
+	config.fail_open = false;
+	lane_switch(c, &k, &config, now);
+	assert_int_equal(answer(1, 4, SPW_ACCEPT), ANSWER_TAKEN);
+	carry_out();
 	for (int i = 0; i < 20; i++)
 		sample();
-	assert_int_equal(c.books.lost, 100);
-	assert_int_equal(c.books.spilled[REASON_FULL], 0);
-	assert_int_equal(lane_unreconciled(&c), 0);
+	assert_int_equal(c->books.spilled[REASON_FULL], 6);
+	assert_int_equal(c->books.shut[REASON_FULL], 0);
 }
 
-static void gaps_that_no_drop_explains_are_a_lie(void **state)
+static void a_counter_tells_what_went_round_an_open_class(void **state)
 {
 	(void)state;
-	arrive(100, 100);
+	arrive(4, 4);
+	lane_counted(c, 10, true); /* ten passed before we were there */
+	lane_turn(c, REASON_MANUAL);
+	tick_after(1 * MS);
+	assert_int_equal(c->state, STATE_OPEN);
+	carry_out();
+	assert_false(c->books.uncounted);
+	lane_counted(c, 1010, false);
 	sample();
-	assert_int_equal(answer(100, 1), ANSWER_COUNT);
-	assert_int_equal(answer(50, 50), ANSWER_TAKEN);
-	arrive(10, 4);
-	sample();
-	assert_int_equal(answer(110, 54), ANSWER_TAKEN);
-	assert_int_equal(c.books.spilled[REASON_FULL], 6);
+	assert_int_equal(c->books.spilled[REASON_MANUAL], 1004);
+	assert_int_equal(lane_seen(c), 1004);
 }
 
-static void late_is_only_what_policy_settled_and_only_once(void **state)
+static void marks_keep_the_other_bits(void **state)
 {
 	(void)state;
-	assert_int_equal(answer(0, 1), ANSWER_BACKWARDS);
-	arrive(10, 10);
-	sample();
-	lane_settle(&c, &k, REASON_LATE);
-	k.held = 0;
-	assert_int_equal(answer(4, 5), ANSWER_COUNT);
-	assert_int_equal(answer(4, 4), ANSWER_LATE);
-	assert_int_equal(answer(4, 4), ANSWER_BACKWARDS);
-	assert_int_equal(answer(10, 6), ANSWER_LATE);
-	assert_int_equal(c.books.late_answers, 10);
+	c->config.mark = 0x500;
+	c->config.mark_mask = 0xff00;
+	arrive(3, 3);
+	assert_int_equal(answer(1, 2, SPW_ACCEPT), ANSWER_COUNT);
+	assert_int_equal(give((struct channel_answer){.first = 1, .last = 1, .verdict = SPW_ACCEPT, .mark = 0x12ab03}),
+			 ANSWER_TAKEN);
+	order_is(0, ORDER_ONE, 1, SPW_ACCEPT);
+	assert_int_equal(out.order[0].mark, 0x120503);
+	/* What is not inspected keeps its mark. */
+	tick_after(DEADLINE);
+	assert_int_equal(out.order[out.count - 1].set & SPW_VERDICT_MARK, 0);
+}
+
+static void report_only_accepts_and_books_what_was_said(void **state)
+{
+	(void)state;
+	l.report_only = true;
+	arrive(3, 3);
+	assert_int_equal(answer(1, 3, SPW_DROP), ANSWER_TAKEN);
+	order_is(0, ORDER_BATCH, 3, SPW_ACCEPT);
+	assert_int_equal(c->books.dropped, 3);
+}
+
+static void work_in_one_step_is_bounded(void **state)
+{
+	(void)state;
+	arrive(900, 900);
+	arrive(5000, 5000);
+	assert_true(tick_after(DEADLINE));
+	assert_int_equal(c->settled, LANE_PIECE);
+	carry_out();
+	while (lane_tick(&l, early, now, &out))
+		carry_out();
+	assert_int_equal(c->settled, 5900);
 }
 
 int main(void)
@@ -318,18 +546,28 @@ int main(void)
 	    cmocka_unit_test_setup(every_verdict_has_its_column, before_each),
 	    cmocka_unit_test_setup(gaps_are_full_by_policy, before_each),
 	    cmocka_unit_test_setup(gaps_at_the_end_are_found_without_an_answer, before_each),
-	    cmocka_unit_test_setup(a_switch_moves_no_earlier_gap, before_each),
-	    cmocka_unit_test_setup(queue_full_without_fail_open_is_seen_and_shut, before_each),
-	    cmocka_unit_test_setup(a_full_queue_with_fail_open_is_unknown, before_each),
-	    cmocka_unit_test_setup(lies_are_told_apart, before_each),
-	    cmocka_unit_test_setup(a_payload_outside_its_area_is_a_lie, before_each),
+	    cmocka_unit_test_setup(what_the_kernel_threw_away_is_lost, before_each),
+	    cmocka_unit_test_setup(lies, before_each),
+	    cmocka_unit_test_setup(early_answers_leave_in_order, before_each),
+	    cmocka_unit_test_setup(the_same_early_answer_again_is_no_second_one, before_each),
+	    cmocka_unit_test_setup(late_packets_go_by_policy_in_their_place, before_each),
+	    cmocka_unit_test_setup(what_is_settled_already_is_answered_stale, before_each),
+	    cmocka_unit_test_setup(late_gaps_are_told_apart, before_each),
+	    cmocka_unit_test_setup(a_class_that_is_always_late_is_opened, before_each),
+	    cmocka_unit_test_setup(what_arrives_during_the_opening_is_counted_as_overtaken, before_each),
+	    cmocka_unit_test_setup(a_probe_brings_inspection_back, before_each),
+	    cmocka_unit_test_setup(a_failed_probe_makes_the_next_pause_longer, before_each),
+	    cmocka_unit_test_setup(a_shut_class_drops, before_each),
+	    cmocka_unit_test_setup(what_a_dead_inspector_had_in_hand_goes_by_policy, before_each),
+	    cmocka_unit_test_setup(without_an_inspector_a_class_is_opened, before_each),
+	    cmocka_unit_test_setup(an_inspector_that_hangs_is_noticed, before_each),
+	    cmocka_unit_test_setup(time_without_an_engine_is_nobodys_delay, before_each),
 	    cmocka_unit_test_setup(ids_wrap_round, before_each),
-	    cmocka_unit_test_setup(what_the_kernel_threw_away_is_lost_once, before_each),
-	    cmocka_unit_test_setup(skipped_ids_of_lost_packets_are_no_gaps, before_each),
-	    cmocka_unit_test_setup(gaps_that_no_drop_explains_are_a_lie, before_each),
-	    cmocka_unit_test_setup(late_is_only_what_policy_settled_and_only_once, before_each),
-	    cmocka_unit_test_setup(a_torn_look_loses_nothing, before_each),
-	    cmocka_unit_test_setup(settling_books_by_policy_and_reason, before_each),
+	    cmocka_unit_test_setup(a_switch_changes_the_policy_from_then_on, before_each),
+	    cmocka_unit_test_setup(a_counter_tells_what_went_round_an_open_class, before_each),
+	    cmocka_unit_test_setup(marks_keep_the_other_bits, before_each),
+	    cmocka_unit_test_setup(report_only_accepts_and_books_what_was_said, before_each),
+	    cmocka_unit_test_setup(work_in_one_step_is_bounded, before_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

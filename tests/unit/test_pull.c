@@ -202,6 +202,42 @@ static void a_full_window_is_said_so(void **unused)
 	assert_int_equal(event[5].packet->id, 6);
 }
 
+static void behind_one_packet_there_is_room_for_so_many(void **unused)
+{
+	(void)unused;
+	in_hand(0, EVENTS);
+	for (unsigned i = 1; i < EVENTS; i++)
+		say_code(i, SPW_ACCEPT);
+	assert_int_equal(flush(), CHANNEL_WINDOW / 2);
+	fake_send(0, 53);
+	fake_send(1, 53);
+	assert_int_equal(spw_lane_next(lane, event + 1, 8, 0), 1); /* the other class goes on */
+	assert_int_equal(event[1].packet->queue, 11);
+	say_code(1, SPW_ACCEPT);
+	fake.state->class[0].settled = 1;
+	assert_int_equal(spw_lane_next(lane, event + 1, 8, 0), 1);
+	assert_int_equal(event[1].packet->id, EVENTS + 1);
+	flush();
+	assert_int_equal(fake_verdict(0, 1), CHANNEL_STALE);
+	assert_int_equal(fake.state->class[0].settled, EVENTS);
+}
+
+static void what_is_no_packet_is_skipped(void **unused)
+{
+	const struct nlmsghdr reply = {.nlmsg_len = sizeof(reply), .nlmsg_type = NLMSG_ERROR};
+
+	(void)unused;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(send(fake.class[0].peer, &reply, sizeof(reply), 0), sizeof(reply));
+		assert_int_equal(send(fake.class[0].peer, "?", 1, 0), 1);
+		fake_send(0, 53);
+	}
+	assert_int_equal(spw_lane_next(lane, event, 16, 0), 3);
+	for (unsigned i = 0; i < 3; i++)
+		say_code(i, SPW_ACCEPT);
+	assert_int_equal(flush(), 1);
+}
+
 static void late_verdicts(void **unused)
 {
 	struct spw_counts counts = {.size = sizeof(counts)};
@@ -544,6 +580,8 @@ int main(void)
 	    CASE(the_window_is_bounded),
 	    CASE(the_window_moves_with_what_is_settled),
 	    CASE(a_full_window_is_said_so),
+	    CASE(behind_one_packet_there_is_room_for_so_many),
+	    CASE(what_is_no_packet_is_skipped),
 	    CASE(late_verdicts),
 	    CASE(gaps_come_with_the_next_packet),
 	    CASE(a_payload_is_mended_and_waits_for_a_slot),
