@@ -106,7 +106,7 @@ struct keeper_upgrade {
 	uint32_t number; /* of the request */
 	uint64_t until_ns;
 	int old_exe, old_plugin; /* the way back; -1: none */
-	bool back;   /* this is the old program again */
+	bool back;               /* this is the old program again */
 	char why[KEEPER_TEXT];
 };
 
