@@ -13,6 +13,7 @@ INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
 LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(DATADIR)/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -120,7 +121,13 @@ $(SPILLWAY): $(call obj,$(CLI_MAIN)) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) $(HARDEN) -Wl,--export-dynamic-symbol='spw_*' -o $@ $^ $(MNL_LIBS) $(CLI_LIBS)
 
-tests: $(UNIT) $(NETPROG) $(PRELOAD)
+SIM := $(BUILD)/tests/sim/sim
+$(SIM): $(call obj,$(wildcard tests/sim/*.c src/lane/*.c))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^
+
+tests: $(SIM) $(UNIT) $(NETPROG) $(PRELOAD)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -186,12 +193,12 @@ bench:
 	@bench/run --spillway $(SPILLWAY) --programs $(BUILD)/bench --json $(BUILD)/bench.json
 
 # Always anew: PREFIX may be another one each time.
-$(BUILD)/pc/%.pc: packaging/%.pc.in FORCE
+$(BUILD)/pc/%: packaging/%.in FORCE
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
 .PHONY: FORCE
 
-install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
+install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc $(BUILD)/pc/spillway.service
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/spillway \
 		$(DESTDIR)$(DATADIR)/spillway $(DESTDIR)$(DATADIR)/doc/spillway/examples
 	install -m 0755 $(SPILLWAY) $(DESTDIR)$(BINDIR)/spillway
@@ -203,6 +210,7 @@ install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so.$(SOVERSION)
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so
 	install -m 0644 $(BUILD)/pc/*.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -D -m 0644 $(BUILD)/pc/spillway.service $(DESTDIR)$(UNITDIR)/spillway.service
 	install -m 0644 README.md CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/spillway/
 	install -m 0644 examples/* $(DESTDIR)$(DATADIR)/doc/spillway/examples/
 	cp -R --no-preserve=ownership lab $(DESTDIR)$(DATADIR)/spillway/

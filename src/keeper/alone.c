@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The last resort at a stop: no engine can be started, but packets are held that shall pass. The only place where the
- * keeper sends a verdict; reads no packet, and writes no books: those are an engine's.
+ * The last resort: no engine can be started, or none knows what is left of a run before, but packets are held that
+ * shall pass. The only place where the keeper sends a verdict; reads no packet, and writes no books: those are an
+ * engine's.
  */
 #include "keeper/internal.h"
 
@@ -43,6 +44,21 @@ static int accept_held(struct spw_queue *queue, uint16_t number, uint64_t *passe
 	return error;
 }
 
+/* An open queue. */
+static int give_back(struct spw_queue *queue, uint64_t *passed)
+{
+	int error = accept_held(queue, spw_queue_number(queue), passed);
+
+	return error ? error : spw_queue_unbind(queue);
+}
+
+int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed)
+{
+	int error = open_queue(queue);
+
+	return error ? error : give_back(queue, passed);
+}
+
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed)
 {
 	struct lane lane;
@@ -54,9 +70,7 @@ int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t
 		/* What is to be dropped, the kernel drops when the socket is closed. */
 		if (!l->queue[i] || lane_shuts(&lane.class[i].config, reason) || open_queue(l->queue[i]))
 			continue;
-		error = accept_held(l->queue[i], l->page->queue[i], passed);
-		if (!error)
-			error = spw_queue_unbind(l->queue[i]);
+		error = give_back(l->queue[i], passed);
 	}
 	return error;
 }

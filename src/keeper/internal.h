@@ -14,8 +14,10 @@ int keeper_open_program(struct keeper *k);
 
 /* pages.c: shared memory and descriptors */
 void *keeper_make_page(const char *name, size_t size, int *fd);
+void *keeper_map_page(int fd, size_t size);
 int keeper_reopen_read_only(int fd);
-int keeper_make_pages(struct keeper *k, struct keeper_lane *l);
+int keeper_make_ledger(struct keeper *k, struct keeper_lane *l);
+int keeper_make_channels(struct keeper *k, struct keeper_lane *l);
 int keeper_make_seat(struct keeper_seat *seat, uint32_t number);
 void keeper_clear_seat(struct keeper_seat *seat);
 void keeper_lane_blank(struct keeper_lane *l);
@@ -53,6 +55,8 @@ void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
 /* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
  * many were held; or a negative errno. */
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);
+/* The same for one queue that is to pass: all that is held, and what comes meanwhile. -ENODEV: not bound. */
+int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed);
 
 /* counters.c */
 void keeper_read_counters(struct keeper *k, uint64_t now_ns);
@@ -67,5 +71,27 @@ int keeper_listen(struct keeper *k, struct keeper_lane *l);
 void keeper_unlist(struct keeper *k, const struct keeper_lane *l);
 /* True where a dead keeper's lane was taken over. */
 bool keeper_take_over(struct keeper *k, struct keeper_lane *l, uint16_t number);
+/*
+ * A lane out of the classes' sockets, in the page's order, and of what enum engine_gift names (-1: not there), but for
+ * the inspector; all of these are the lane's then. 0 or a negative errno: -EPROTO: of another version, or no lane;
+ * -ENODEV: nothing is bound any more. Then keeper_close_lane().
+ */
+int keeper_make_lane(struct keeper_lane *l, const int *sockets, unsigned count, const int *gift);
+/* Somebody else's child. pid 0: it has ended. */
+struct keeper_process keeper_adopt_process(int pidfd);
+
+/* store.c: descriptors that the service manager keeps for the next run */
+
+/* What the manager has passed to this run. What belongs to no lane of ours is settled by policy and given up. */
+void keeper_store_open(struct keeper *k);
+/* True where l is now made of what was stored, its engine and inspector dead. Else what was held is settled. */
+bool keeper_take_stored(struct keeper *k, struct keeper_lane *l, uint16_t number);
+/* The lane has come another way: what was passed of it is not needed. */
+void keeper_drop_stored(struct keeper *k, uint16_t number);
+/* Tells the manager what it lacks, and what it need not keep any more. */
+void keeper_tend_store(struct keeper *k);
+
+/* report.c: what the service manager is told about the run */
+void keeper_report(struct keeper *k, uint64_t now_ns);
 
 #endif

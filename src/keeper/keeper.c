@@ -122,22 +122,25 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 	return status;
 }
 
-static int start_new_lane(struct keeper *k, struct keeper_lane *l)
+static int make_new_lane(struct keeper *k, struct keeper_lane *l)
 {
-	int status, error;
+	int status;
 
 	l->classes = k->config.classes;
-	status = keeper_make_pages(k, l);
-	if (!status)
-		status = bind_classes(k, l);
-	if (status)
-		return status;
-	error = keeper_listen(k, l);
+	status = keeper_make_ledger(k, l);
+	return status ? status : bind_classes(k, l);
+}
+
+/* A dead inspector's answers come first: then keeper_tend() starts the next one. */
+static int start_processes(struct keeper *k, struct keeper_lane *l)
+{
+	int error = keeper_listen(k, l);
+
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "%s.lane-%u: %s; choose another place with --control",
 				   k->config.control, l->number, strerror(-error));
 	error = keeper_start_engine(k, l);
-	if (!error)
+	if (!error && !l->gone)
 		error = keeper_start_inspector(k, l, &l->seat);
 	if (!error)
 		error = keeper_tell_inspector(l);
@@ -151,14 +154,19 @@ static int start_new_lane(struct keeper *k, struct keeper_lane *l)
 static int start_lane(struct keeper *k, uint16_t number)
 {
 	struct keeper_lane *l = &k->lane[k->lanes++];
+	int status;
 
 	keeper_lane_blank(l);
-	l->gone_reason = REASON_DOWN;
 	l->number = number;
-	if (keeper_take_over(k, l, number))
+	if (keeper_take_over(k, l, number)) {
+		keeper_drop_stored(k, number);
 		return EXIT_DONE;
+	}
 	l->number = number;
-	return start_new_lane(k, l);
+	status = keeper_take_stored(k, l, number) ? EXIT_DONE : make_new_lane(k, l);
+	if (!status)
+		status = keeper_make_channels(k, l);
+	return status ? status : start_processes(k, l);
 }
 
 int keeper_open_program(struct keeper *k)
@@ -225,6 +233,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .control = {.process.pidfd = -1, .socket = -1},
 			     .old_control = {.process.pidfd = -1, .socket = -1},
 			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
+	keeper_store_open(k);
 	status = keeper_open_program(k);
 	if (!status)
 		status = make_board(k);
@@ -240,6 +249,7 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "starting the control process: %s; raise the limit on processes",
 				   strerror(-error));
+	keeper_tend_store(k);
 	return EXIT_DONE;
 }
 
@@ -363,6 +373,8 @@ int keeper_tend(struct keeper *k)
 	keeper_read_counters(k, clock_ns());
 	keeper_tend_upgrade(k);
 	tend_control(k, clock_ns());
+	keeper_tend_store(k);
+	keeper_report(k, clock_ns());
 	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
 }
 
@@ -438,11 +450,15 @@ static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason 
 
 void keeper_stop(struct keeper *k, enum lane_reason reason)
 {
+	(void)notify_send(&k->service.notify, -1, "STOPPING=1\nSTATUS=stopping");
+	k->service.stopping = true;
+	keeper_tend_store(k);
 	k->count_at_ns = 0;
 	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		stop_lane(k, &k->lane[i], reason);
 	k->lanes = 0;
+	keeper_tend_store(k); /* nothing is bound any more */
 	keeper_kill_and_wait(&k->control.process);
 	keeper_kill_and_wait(&k->old_control.process);
 }

@@ -8,6 +8,7 @@
 
 #include "engine/engine.h"
 #include "keeper/board.h"
+#include "keeper/notify.h"
 #include "nfqueue/counter.h"
 
 #include <stdbool.h>
@@ -110,12 +111,36 @@ struct keeper_upgrade {
 	char why[KEEPER_TEXT];
 };
 
+/* A descriptor of a lane, as it is named at the service manager: see store.c. */
+enum keeper_stored_what { STORED_QUEUE, STORED_PAGE, STORED_ENGINE, STORED_ANSWERS, STORED_INSPECTOR, STORED_KINDS };
+
+struct keeper_stored {
+	uint16_t lane;
+	uint8_t what;    /* enum keeper_stored_what */
+	bool stale;      /* the manager is to give it up, whatever has the same name now */
+	uint32_t number; /* of the queue, layout, process or inspector */
+	int fd;          /* passed to this run and not yet used; -1 */
+};
+
+#define KEEPER_STORED 1024u /* at most; packaging/spillway.service.in says the same */
+
+/* What the service manager knows of us, as far as we were able to tell. */
+struct keeper_service {
+	struct notify notify;
+	bool ready, stopping;
+	char status[160];
+	uint64_t started_ns, alive_ns; /* the last sign of life */
+	unsigned stored;
+	struct keeper_stored store[KEEPER_STORED];
+};
+
 #define KEEPER_LAYOUT 1u                /* of what one program hands to its next version */
 #define KEEPER_RESUME "SPILLWAY_RESUME" /* environment: the descriptor of that */
 
 struct keeper {
 	struct keeper_config config;
 	struct keeper_upgrade upgrade;
+	struct keeper_service service;
 	char path[4096]; /* where this program lay when it was started */
 	struct keeper_lane lane[KEEPER_LANES];
 	unsigned lanes;

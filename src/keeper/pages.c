@@ -43,9 +43,11 @@ int keeper_reopen_read_only(int fd)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static int make_state(struct keeper *k, struct keeper_lane *l)
+/* By the page's own policies: a lane that was taken over need not have the command line's. */
+static int make_state(struct keeper_lane *l)
 {
 	struct channel_state *state = keeper_make_page("spillway-state", sizeof(*state), &l->state_fd);
+	struct lane lane;
 	bool keyed;
 
 	if (!state)
@@ -53,34 +55,58 @@ static int make_state(struct keeper *k, struct keeper_lane *l)
 	keyed = getrandom(state->key, sizeof(state->key), 0) == sizeof(state->key);
 	state->version = CHANNEL_VERSION;
 	state->classes = l->classes;
+	engine_snapshot(l->page, &lane);
 	for (unsigned i = 0; i < l->classes; i++)
 		state->class[i] = (struct channel_class){.queue = l->page->queue[i],
-							 .priority = k->config.class[i].priority,
-							 .has_mark = k->config.class[i].mark_mask != 0};
+							 .priority = lane.class[i].config.priority,
+							 .has_mark = lane.class[i].config.mark_mask != 0};
 	munmap(state, sizeof(*state));
 	l->state_read_fd = keeper_reopen_read_only(l->state_fd);
 	return l->state_read_fd < 0 || !keyed ? -errno : 0;
 }
 
-int keeper_make_pages(struct keeper *k, struct keeper_lane *l)
+/* Maps a page that somebody else has made. NULL: it is none of this size. */
+void *keeper_map_page(int fd, size_t size)
+{
+	struct stat st;
+	void *p;
+
+	if (fd < 0 || fstat(fd, &st) || st.st_size != (off_t)size)
+		return NULL;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/*
+ * What is between an engine and its inspectors; made anew where all of these are dead. The ledger has the classes
+ * already. An exit status.
+ */
+int keeper_make_channels(struct keeper *k, struct keeper_lane *l)
 {
 	int lease[2], error;
 
-	l->page = keeper_make_page("spillway-ledger", sizeof(*l->page), &l->page_fd);
 	l->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!l->page || l->bell < 0 || l->wake < 0 || pipe2(lease, O_CLOEXEC) < 0)
-		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; free some memory or descriptors",
-				   strerror(errno));
+	if (l->bell < 0 || l->wake < 0 || pipe2(lease, O_CLOEXEC) < 0)
+		return keeper_fail(k, EXIT_FAILED, "channels: %s; free some memory or descriptors", strerror(errno));
 	l->lease_read = lease[0];
 	l->lease = lease[1];
+	error = make_state(l);
+	if (error)
+		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; is /proc mounted?", strerror(-error));
+	return EXIT_DONE;
+}
+
+int keeper_make_ledger(struct keeper *k, struct keeper_lane *l)
+{
+	l->page = keeper_make_page("spillway-ledger", sizeof(*l->page), &l->page_fd);
+	if (!l->page)
+		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; free some memory or descriptors",
+				   strerror(errno));
 	l->page->version = ENGINE_PAGE_VERSION;
 	l->page->classes = l->classes;
 	for (unsigned i = 0; i < l->classes; i++)
 		l->page->queue[i] = (uint16_t)(k->config.queue[i] + (l->number - k->config.first));
-	error = make_state(k, l);
-	if (error)
-		return keeper_fail(k, EXIT_FAILED, "shared memory: %s; is /proc mounted?", strerror(-error));
 	return EXIT_DONE;
 }
 
@@ -117,6 +143,7 @@ void keeper_lane_blank(struct keeper_lane *l)
 	    .listener = -1,
 	    .engine_socket = -1,
 	    .engine.pidfd = -1,
+	    .gone_reason = REASON_DOWN,
 	    .seat = {.answers_fd = -1, .process.pidfd = -1},
 	    .next = {.answers_fd = -1, .process.pidfd = -1},
 	};

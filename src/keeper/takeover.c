@@ -10,9 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -100,20 +100,9 @@ static pid_t pid_of(int pidfd)
 	return pid > 0 ? pid : 0;
 }
 
-static struct keeper_process adopted(int pidfd)
+struct keeper_process keeper_adopt_process(int pidfd)
 {
 	return (struct keeper_process){.pid = pid_of(pidfd), .pidfd = pidfd, .adopted = true, .started_ns = clock_ns()};
-}
-
-static void *map(int fd, size_t size)
-{
-	struct stat st;
-	void *p;
-
-	if (fd < 0 || fstat(fd, &st) || st.st_size != (off_t)size)
-		return NULL;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	return p == MAP_FAILED ? NULL : p;
 }
 
 static void take_inspector(struct keeper_lane *l, const int *gift)
@@ -122,9 +111,9 @@ static void take_inspector(struct keeper_lane *l, const int *gift)
 
 	engine_snapshot(l->page, &lane);
 	l->seat = (struct keeper_seat){.answers_fd = gift[GIFT_ANSWERS],
-				       .answers = map(gift[GIFT_ANSWERS], sizeof(*l->seat.answers)),
+				       .answers = keeper_map_page(gift[GIFT_ANSWERS], sizeof(*l->seat.answers)),
 				       .number = l->page->inspectors,
-				       .process = adopted(gift[GIFT_INSPECTOR])};
+				       .process = keeper_adopt_process(gift[GIFT_INSPECTOR])};
 	/* Between two of them, the one that is active is meant. */
 	if (lane.inspector)
 		l->seat.number = lane.inspector;
@@ -133,24 +122,36 @@ static void take_inspector(struct keeper_lane *l, const int *gift)
 		keeper_clear_seat(&l->seat);
 }
 
-/* 0: the lane is whole. */
-static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
+/* Ours is the socket that the queue is bound to. */
+static bool bound(struct spw_queue *queue)
 {
-	unsigned rest, sockets;
+	struct sockaddr_nl addr = {0};
+	socklen_t len = sizeof(addr);
+	struct spw_queue_stat stat;
+
+	return !spw_queue_stat(queue, &stat) && !getsockname(spw_queue_fd(queue), (struct sockaddr *)&addr, &len) &&
+	       addr.nl_pid == stat.portid;
+}
+
+static int take_class(struct keeper_lane *l, unsigned i, int fd)
+{
+	struct spw_socket_stat stat;
+	int error = spw_queue_adopt(&l->queue[i], l->page->queue[i], fd, fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0),
+				    &l->page->config[i]);
+
+	if (!error)
+		error = spw_queue_socket_stat(l->queue[i], &stat);
+	if (error)
+		return error;
+	l->buffer[i] = stat.limit;
+	return bound(l->queue[i]) ? 0 : -ENODEV;
+}
+
+int keeper_make_lane(struct keeper_lane *l, const int *sockets, unsigned count, const int *gift)
+{
 	int error = 0;
 
-	l->page = NULL;
-	for (sockets = 1; sockets <= CHANNEL_CLASSES && !l->page; sockets++) {
-		rest = count - sockets;
-		if (count > sockets && (rest == GIFTS || rest == GIFTS_MAX))
-			l->page = map(fds[sockets + GIFT_PAGE], sizeof(*l->page));
-		if (l->page)
-			break;
-	}
-	if (!l->page || l->page->version != ENGINE_PAGE_VERSION || l->page->classes != sockets)
-		return -EPROTO;
-	l->classes = sockets;
-	const int *gift = fds + sockets;
+	l->classes = count;
 	l->proc_fd = gift[GIFT_PROC];
 	l->page_fd = gift[GIFT_PAGE];
 	l->state_fd = gift[GIFT_STATE];
@@ -160,12 +161,48 @@ static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
 	l->lease = gift[GIFT_LEASE];
 	l->lease_read = gift[GIFT_LEASE_READ];
 	l->listener = gift[GIFT_LISTENER];
-	l->engine = adopted(gift[GIFT_ENGINE]);
-	for (unsigned i = 0; i < sockets && !error; i++)
-		error = spw_queue_adopt(&l->queue[i], l->page->queue[i], fds[i], fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0),
-					&l->page->config[i]);
+	if (gift[GIFT_ENGINE] >= 0)
+		l->engine = keeper_adopt_process(gift[GIFT_ENGINE]);
+	l->page = keeper_map_page(l->page_fd, sizeof(*l->page));
+	if (!l->page || l->page->version != ENGINE_PAGE_VERSION || l->page->classes != count)
+		error = -EPROTO;
+	for (unsigned i = 0; i < count; i++) {
+		if (error)
+			close(sockets[i]);
+		else
+			error = take_class(l, i, sockets[i]);
+	}
+	return error;
+}
+
+/* How many of these are sockets: a page of the right size lies at its place behind them. 0: it can't be told. */
+static unsigned count_sockets(const int *fds, unsigned count)
+{
+	for (unsigned sockets = 1; sockets <= CHANNEL_CLASSES && sockets + GIFTS <= count; sockets++) {
+		unsigned rest = count - sockets;
+		struct stat st;
+
+		if ((rest == GIFTS || rest == GIFTS_MAX) && !fstat(fds[sockets + GIFT_PAGE], &st) &&
+		    st.st_size == sizeof(struct engine_page))
+			return sockets;
+	}
+	return 0;
+}
+
+/* 0: the lane is whole. */
+static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
+{
+	unsigned sockets = count_sockets(fds, count);
+	int error;
+
+	if (!sockets) {
+		for (unsigned i = 0; i < count; i++)
+			close(fds[i]);
+		return -EPROTO;
+	}
+	error = keeper_make_lane(l, fds, sockets, fds + sockets);
 	if (!error && count - sockets == GIFTS_MAX)
-		take_inspector(l, gift);
+		take_inspector(l, fds + sockets);
 	return error;
 }
 

@@ -165,8 +165,10 @@ static int become(struct keeper *k, int exe, bool back, const char *why)
 		write_lane(&h->lane[i], &k->lane[i]);
 	snprintf(text, sizeof(text), "%d", keep(fd));
 	setenv(KEEPER_RESUME, text, 1);
+	notify_restore(&k->service.notify);
 	syscall(SYS_execveat, exe, "", k->config.argv, environ, AT_EMPTY_PATH);
 	error = -errno;
+	notify_forget();
 	unsetenv(KEEPER_RESUME);
 	munmap(h, sizeof(*h));
 	close(fd);
@@ -247,6 +249,8 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 			     .control_listener = ours(h->control_listener),
 			     .control = {resumed(&h->control), ours(h->control_socket)},
 			     .old_control = {.process.pidfd = -1, .socket = -1}};
+	notify_open(&k->service.notify);
+	k->service.started_ns = k->service.alive_ns = clock_ns();
 	k->upgrade.number = h->number;
 	k->upgrade.old_exe = ours(h->exe);
 	k->upgrade.back = h->back;
@@ -264,6 +268,8 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 	munmap(h, sizeof(*h));
 	close(handover);
 	k->upgrade.phase = UPGRADE_ENGINES;
+	/* All of it once more: else what is about to be replaced would never be given up. */
+	keeper_tend_store(k);
 	if (status || error || !k->board)
 		return keeper_go_back(k, status ? k->error : strerror(-error));
 	return EXIT_DONE;

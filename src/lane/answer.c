@@ -77,6 +77,14 @@ static enum lane_result check_in_order(const struct step *s, const struct channe
 	return ANSWER_TAKEN;
 }
 
+/* Its slot may hold an answer that whoever comes after us still needs, should this step not be committed. */
+static bool slot_taken(const struct step *s, uint64_t id)
+{
+	const struct lane_early *e = &s->early[id % CHANNEL_WINDOW];
+
+	return e->id != id && e->id > s->c->told && e->id <= s->c->settled;
+}
+
 static enum lane_result check_early(const struct step *s, uint64_t id, uint64_t sequence)
 {
 	const struct lane_early *e = lane_early_at(s, id);
@@ -86,11 +94,11 @@ static enum lane_result check_early(const struct step *s, uint64_t id, uint64_t 
 	if (id <= s->c->settled)
 		return ANSWER_LATE;
 	if (id > s->c->settled + CHANNEL_WINDOW)
-		return ANSWER_COUNT;
+		return lane_room(s->out) ? ANSWER_COUNT : ANSWER_LATER;
 	/* The same one again: an engine before this one had noted it and died. */
 	if (e && (e->inspector != s->l->inspector || e->sequence != sequence))
 		return ANSWER_TWICE;
-	return ANSWER_TAKEN;
+	return slot_taken(s, id) ? ANSWER_LATER : ANSWER_TAKEN;
 }
 
 static void take_early(struct step *s, const struct channel_answer *a, uint64_t id, uint64_t sequence)
@@ -146,6 +154,8 @@ static enum lane_result take(struct step *s, const struct channel_answer *a, uin
 		return ANSWER_NOT_ASSIGNED;
 	if (first > last || !first)
 		return ANSWER_COUNT;
+	/* What had no room the last time. */
+	lane_release_early(s);
 	/* What an inspector left in hand goes first, at once: other classes' answers stand behind this one. */
 	if (s->c->due > s->c->settled && !settle_due(s))
 		return ANSWER_LATER;
@@ -175,6 +185,8 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
 		return ANSWER_CLASS;
 	s.c = &l->class[a->class];
 	s.early = early[a->class];
+	if (!out->count)
+		s.c->told = s.c->settled;
 	r = take(&s, a, sequence);
 	if (r != ANSWER_TAKEN && r != ANSWER_LATE)
 		return r;

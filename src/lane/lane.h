@@ -91,6 +91,7 @@ struct lane_class {
 	uint64_t settled;    /* every id up to here is decided and told to the kernel */
 	uint64_t answered;   /* every id up to here was answered, or belonged to an inspector that is gone */
 	uint64_t early_upto; /* highest id that was answered early */
+	uint64_t told;       /* what was settled when nothing was left to be carried out: here a successor begins */
 	uint64_t due;        /* ids up to here are to be settled by policy at once */
 	uint64_t owed;       /* ids up to here were settled by policy with an inspector that may have read them */
 	enum lane_reason due_reason;
