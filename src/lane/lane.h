@@ -101,14 +101,14 @@ struct lane_class {
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
 	bool switched_from;   /* which was this */
 	uint64_t queue_dropped, user_dropped, socket_drops;
-	uint64_t hiding;      /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
+	uint64_t hiding;       /* gaps not yet booked: at most so many hide among the ids that nobody has explained */
 	uint64_t counted_gaps; /* the same, as the kernel counts each of them where its flag is off */
 	bool flag_was_on;      /* some of the time since the last look at which nothing moved */
 	uint64_t guessed;      /* gaps of both that are booked already, by a look at which something moved */
-	uint64_t flushed;     /* lost packets whose messages the inspector may still read and answer */
-	uint64_t missing;     /* least number of unexplained ids over the last samples */
-	unsigned missing_for; /* so many samples */
-	uint64_t pool;        /* ids settled by policy of which some may have been gaps, */
+	uint64_t flushed;      /* lost packets whose messages the inspector may still read and answer */
+	uint64_t missing;      /* least number of unexplained ids over the last samples */
+	unsigned missing_for;  /* so many samples */
+	uint64_t pool;         /* ids settled by policy of which some may have been gaps, */
 	enum lane_reason pool_reason;
 	bool pool_shut;   /* for this reason, by this policy */
 	bool pool_looked; /* since then, though something moved */

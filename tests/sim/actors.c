@@ -84,7 +84,8 @@ static void judge_inspector(struct world *w, struct inspector *in)
 		else
 			actors_ask(w, OP_NOT_HUNG, 0, 0);
 	} else if ((in->hung || w->engine.lane.leaving) && world_chance(w, MILLION / 200)) {
-		/* With no limit on hanging somebody kills it at last; one that is told to leave may have missed that. */
+		/* With no limit on hanging somebody kills it at last; one that is told to leave may have missed that.
+		 */
 		end_inspector(w, in, REASON_DOWN);
 	}
 }
@@ -135,7 +136,9 @@ static void change_something(struct world *w)
 	if (world_chance(w, MILLION / 2))
 		actors_ask(w, OP_FAIL_OPEN, class, (uint32_t)world_below(w, 2));
 	else
-		actors_ask(w, OP_LENGTH, class, (uint32_t)(world_chance(w, MILLION / 4) ? world_below(w, 100) : 1000 + world_below(w, 60000)));
+		actors_ask(
+		    w, OP_LENGTH, class,
+		    (uint32_t)(world_chance(w, MILLION / 4) ? world_below(w, 100) : 1000 + world_below(w, 60000)));
 }
 
 static void flush_something(struct world *w)

@@ -275,8 +275,8 @@ static enum lane_result judge_once(struct world *w, const struct channel_answer 
 	check_call(w, &e->lane);
 	if (r < ANSWER_LATER && e->answers->lied && e->answers->lie_at == sequence)
 		world_fail(w, "a lie is believed: class %u, %u to %u", a->class, a->first, a->last);
-	TRACE(w, "answer    class %u, %u to %u, verdict %u, early %u: %s", a->class, a->first, a->last, a->verdict, a->early,
-	      lane_result_texts[r]);
+	TRACE(w, "answer    class %u, %u to %u, verdict %u, early %u: %s", a->class, a->first, a->last, a->verdict,
+	      a->early, lane_result_texts[r]);
 	if (r == ANSWER_TAKEN)
 		note_taken(w, a, settled);
 	else if (r > ANSWER_LATER && c && memcmp(&books, &c->books, sizeof(books)) != 0)
@@ -301,13 +301,18 @@ static void lied(struct world *w, const struct channel_answer *a, enum lane_resu
 	const struct lane_class *c = a->class < w->plan.classes ? &w->engine.lane.class[a->class] : NULL;
 
 	if (c)
-		TRACE(w, "          ids %llu settled %llu answered %llu due %llu gaps %llu hiding %llu flushed %llu", (unsigned long long)c->ids,
-		      (unsigned long long)c->settled, (unsigned long long)c->answered, (unsigned long long)c->due,
-		      (unsigned long long)c->gaps, (unsigned long long)c->hiding, (unsigned long long)c->flushed);
+		TRACE(w, "          ids %llu settled %llu answered %llu due %llu gaps %llu hiding %llu flushed %llu",
+		      (unsigned long long)c->ids, (unsigned long long)c->settled, (unsigned long long)c->answered,
+		      (unsigned long long)c->due, (unsigned long long)c->gaps, (unsigned long long)c->hiding,
+		      (unsigned long long)c->flushed);
 	if (c && w->tracing)
 		for (uint64_t id = c->settled + 1; id < c->settled + 10000 && (uint32_t)id != a->first; id++) {
 			struct id_record *x = world_id(w, a->class, id);
-			if (x && x->kind != ID_GAP) TRACE(w, "ID %llu kind %d read %d col %d disc %d answered %u early %u %llu", (unsigned long long)id, x->kind, x->read, x->column, x->discarded, x->answered, w->engine.early[a->class][id%CHANNEL_WINDOW].inspector, (unsigned long long)w->engine.early[a->class][id%CHANNEL_WINDOW].id);
+			if (x && x->kind != ID_GAP)
+				TRACE(w, "ID %llu kind %d read %d col %d disc %d answered %u early %u %llu",
+				      (unsigned long long)id, x->kind, x->read, x->column, x->discarded, x->answered,
+				      w->engine.early[a->class][id % CHANNEL_WINDOW].inspector,
+				      (unsigned long long)w->engine.early[a->class][id % CHANNEL_WINDOW].id);
 		}
 	if (!w->engine.answers->lies)
 		world_fail(w, "class %u: an honest answer (%u to %u, verdict %u, early %u) is called: %s", a->class,
@@ -368,7 +373,7 @@ static void note_discarded(struct world *w, unsigned i, uint64_t id)
 	TRACE(w, "engine    class %u: has thrown away id %llu, unsettled", i, (unsigned long long)id);
 	if (world_id(w, i, id))
 		world_id(w, i, id)->discarded = true;
-	lane_discarded(&w->engine.lane.class[i], w->engine.early[i], id, REASON_LATE);
+	lane_discarded(&w->engine.lane.class[i], w -> engine.early[i], id, REASON_LATE);
 	check_call(w, &w->engine.lane);
 	w->engine.changed = true;
 	w->immortal = true;
@@ -473,7 +478,8 @@ static bool tick(struct world *w)
 		note_late(w, i, late[i]);
 		w->class[i].exempt |= c->turning || passing(c);
 		if (c->settled - settled[i] > LANE_PIECE + CHANNEL_WINDOW)
-			world_fail(w, "class %u: %llu ids in one step", i, (unsigned long long)(c->settled - settled[i]));
+			world_fail(w, "class %u: %llu ids in one step", i,
+				   (unsigned long long)(c->settled - settled[i]));
 	}
 	e->changed |= more || e->orders.count != orders;
 	return more;
@@ -688,8 +694,8 @@ static void serve(struct world *w, const struct request *q)
 /* One request; it is the keeper's no more once its outcome holds. */
 static void serve_one(struct world *w)
 {
-	static const char *const names[] = {"inspector", "gone",	"leave",  "down long", "not hung",
-					    "counter",	 "fail open", "length", "turn",	   "stop"};
+	static const char *const names[] = {"inspector", "gone",      "leave",  "down long", "not hung",
+					    "counter",   "fail open", "length", "turn",      "stop"};
 	struct request q = w->request[w->request_first];
 
 	TRACE(w, "engine    serves: class %u %s %u", q.class, names[q.op], q.value);

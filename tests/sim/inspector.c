@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Faked inspectors, in the order of things of src/inspect: packets in hand, which answer may leave now, which overtakes,
- * which waits. An honest one keeps every rule by what the engine has told; a lying one breaks one of them. Sends no
- * verdict.
+ * Faked inspectors, in the order of things of src/inspect: packets in hand, which answer may leave now, which
+ * overtakes, which waits. An honest one keeps every rule by what the engine has told; a lying one breaks one of them.
+ * Sends no verdict.
  */
 #include "world.h"
 
@@ -135,7 +135,7 @@ static bool pump_oldest(const struct world *w, struct inspector *in, unsigned cl
 	struct hand *h = &in->hand[class];
 	struct entry *e = entry_of(h, h->head);
 	struct channel_answer stale = {
-	    .first = (uint32_t)e->id, .last = (uint32_t)e->id, .verdict = CHANNEL_STALE, .class = (uint8_t)class};
+	    .first = (uint32_t)e->id, .last = (uint32_t)e->id, .verdict = CHANNEL_STALE, .class = (uint8_t) class};
 
 	if (e->state == ENTRY_EARLY) {
 		h->head++;
@@ -248,7 +248,7 @@ static void take(struct world *w, struct inspector *in, unsigned class, const st
 			    .state = ENTRY_DECIDED,
 			    .answer = {.first = m->id,
 				       .last = m->id,
-				       .class = (uint8_t)class,
+				       .class = (uint8_t) class,
 				       .bytes = m->packet.length,
 				       .verdict = CHANNEL_STALE,
 				       .mark = w->plan.class[class].config.mark_mask ? m->packet.mark : 0}};
@@ -292,8 +292,7 @@ static void lie(struct world *w, struct inspector *in)
 {
 	unsigned class = (unsigned)world_below(w, w->plan.classes);
 	uint32_t seq = (uint32_t)w->class[class].seq;
-	struct channel_answer a = {
-	    .first = seq + 1, .last = seq + 1, .verdict = SPW_ACCEPT, .class = (uint8_t)class};
+	struct channel_answer a = {.first = seq + 1, .last = seq + 1, .verdict = SPW_ACCEPT, .class = (uint8_t) class};
 
 	switch (world_below(w, 8)) {
 	case 0: /* an id far in the future */

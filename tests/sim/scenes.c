@@ -11,18 +11,16 @@
 
 static struct plan one_class(uint64_t gap_ns, uint64_t service_ns)
 {
-	return (struct plan){.classes = 1,
-			     .breaker = true,
-			     .service_ns = service_ns,
-			     .batch = 16, /* a millisecond, as the library keeps them */
-			     .class[0] = {.config = {.length = 30000,
-						     .fail_open = true,
-						     .gso = true,
-						     .deadline_ns = 5 * MS},
-					  .buffer = 16u << 20,
-					  .gap_ns = gap_ns,
-					  .burst = 1,
-					  .bytes = 200}};
+	return (struct plan){
+	    .classes = 1,
+	    .breaker = true,
+	    .service_ns = service_ns,
+	    .batch = 16, /* a millisecond, as the library keeps them */
+	    .class[0] = {.config = {.length = 30000, .fail_open = true, .gso = true, .deadline_ns = 5 * MS},
+			 .buffer = 16u << 20,
+			 .gap_ns = gap_ns,
+			 .burst = 1,
+			 .bytes = 200}};
 }
 
 static const struct lane_class *class_now(const struct world *w)

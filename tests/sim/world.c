@@ -383,8 +383,8 @@ static void make_hooks(struct world *w)
 
 	hook.rule[0] = (struct kernel_rule){.mark_mask = PASS_BIT, .mark_value = PASS_BIT, .action = ACTION_ACCEPT};
 	for (unsigned i = 0; i < w->plan.classes; i++)
-		hook.rule[i + 1] = (struct kernel_rule){
-		    .flow = (uint16_t)(i + 1), .action = ACTION_QUEUE, .queue = QUEUE(i)};
+		hook.rule[i + 1] =
+		    (struct kernel_rule){.flow = (uint16_t)(i + 1), .action = ACTION_QUEUE, .queue = QUEUE(i)};
 	kernel_hook_insert(w->kernel, 0, &hook);
 }
 

@@ -32,9 +32,9 @@ struct id_record {
 	uint64_t dead, starved; /* what world.dead_ns and .starved_ns were then */
 	enum { ID_GAP, ID_HELD, ID_OUT, ID_LOST } kind;
 	enum column column;
-	bool read;           /* its message has left the socket */
-	bool discarded;      /* by the engine */
-	uint32_t answered;   /* published by this inspector, */
+	bool read;            /* its message has left the socket */
+	bool discarded;       /* by the engine */
+	uint32_t answered;    /* published by this inspector, */
 	uint64_t answered_at; /* in this many steps of the engine */
 };
 
@@ -44,8 +44,8 @@ struct truth {
 	uint64_t policy_spilled, policy_shut;
 	uint64_t gap_spilled, gap_shut;
 	uint64_t queue_dropped;
-	uint64_t round;     /* passed without an id */
-	uint64_t vanished;  /* segments that no counter shows */
+	uint64_t round;    /* passed without an id */
+	uint64_t vanished; /* segments that no counter shows */
 	uint64_t lost;
 	uint64_t overtaken; /* packets that a later one passed by at an opening */
 	uint64_t blur;      /* flushed packets of which nobody can tell what they were booked as */
@@ -56,19 +56,19 @@ struct truth {
 
 struct class_world {
 	int socket;
-	uint64_t seq; /* last id assigned, 64 bits */
-	uint64_t out; /* every id up to here is out, lost or a gap */
+	uint64_t seq;      /* last id assigned, 64 bits */
+	uint64_t out;      /* every id up to here is out, lost or a gap */
 	uint64_t round_at; /* ids assigned when a packet last went round the queue */
 	struct truth truth;
 	struct lane_books books; /* of the last commit */
 	uint64_t pool;
 	enum lane_reason pool_reason;
 	bool pool_shut;
-	bool open;               /* the kernel lets everything pass */
-	bool exempt;             /* what is being settled need not be late */
+	bool open;   /* the kernel lets everything pass */
+	bool exempt; /* what is being settled need not be late */
 	uint64_t due;
 	uint64_t pressed_upto, habit_upto; /* ids up to here went early: no room in the socket, lateness as a habit */
-	uint64_t number; /* of the last packet */
+	uint64_t number;                   /* of the last packet */
 	struct id_record id[IDS];
 };
 
@@ -108,7 +108,18 @@ struct inspector {
 	struct channel_answer ring[CHANNEL_ANSWERS];
 };
 
-enum op { OP_INSPECTOR, OP_GONE, OP_LEAVE, OP_DOWN_LONG, OP_NOT_HUNG, OP_COUNTER, OP_FAIL_OPEN, OP_LENGTH, OP_TURN, OP_STOP };
+enum op {
+	OP_INSPECTOR,
+	OP_GONE,
+	OP_LEAVE,
+	OP_DOWN_LONG,
+	OP_NOT_HUNG,
+	OP_COUNTER,
+	OP_FAIL_OPEN,
+	OP_LENGTH,
+	OP_TURN,
+	OP_STOP
+};
 
 struct request {
 	enum op op;
@@ -166,7 +177,7 @@ struct odds {
 struct class_plan {
 	struct lane_config config;
 	uint32_t buffer;
-	uint32_t first; /* last id before the first */
+	uint32_t first;  /* last id before the first */
 	uint64_t gap_ns; /* between arrivals, in the mean */
 	unsigned burst;
 	uint32_t bytes;
