@@ -188,37 +188,33 @@ static void forget_left_out(unsigned class, uint64_t first)
 			let_go(k, id);
 }
 
-/* What is due, or was answered early and had no room yet, goes first, whatever the answer is. */
-static bool others_first(const struct channel_answer *a)
+/* What has its turn already goes first, whatever the answer is. */
+static bool others_turn(const struct channel_answer *a)
 {
-	const struct lane_class *c = &lane.class[a->class < CLASSES ? a->class : 0];
+	const struct lane_class *c = &lane.class[a->class % CLASSES];
+	uint64_t next = c->settled + 1;
 
-	return a->class < CLASSES &&
-	       (c->due > c->settled || early[a->class][(c->settled + 1) % CHANNEL_WINDOW].id == c->settled + 1);
+	return c->due >= next || early[a->class % CLASSES][next % CHANNEL_WINDOW].id == next;
 }
 
-/* The lane as it was, but for a note about the orders of this step. */
-static bool unchanged(const struct lane *before)
+static bool unchanged(struct lane *before)
 {
-	struct lane now = lane;
-
 	for (unsigned i = 0; i < CLASSES; i++)
-		now.class[i].told = before->class[i].told;
-	return !memcmp(before, &now, sizeof(now));
+		before->class[i].told = lane.class[i].told;
+	return !orders.count && !memcmp(before, &lane, sizeof(lane));
 }
 
 static void answer(const struct channel_answer *a)
 {
 	static struct lane before;
-	bool settles = others_first(a);
+	bool settles = others_turn(a);
 	enum lane_result r;
 
 	memcpy(&before, &lane, sizeof(lane));
 	r = lane_answer(&lane, early, a, sequence, &orders);
 	assert(r < ANSWER_RESULTS);
 	sequence += r < ANSWER_LATER;
-	if (r > ANSWER_LATER && !settles)
-		assert(!orders.count && unchanged(&before));
+	assert(r <= ANSWER_LATER || settles || unchanged(&before));
 	if (r == ANSWER_TAKEN && !a->early)
 		forget_left_out(a->class, lane_widen(lane.class[a->class].ids, a->first));
 }
