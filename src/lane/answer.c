@@ -16,7 +16,7 @@ static bool kernel_verdict(uint32_t verdict)
 
 static bool one_packet_only(const struct step *s, const struct channel_answer *a)
 {
-	if (a->early || a->verdict == SPW_QUEUE || a->verdict == SPW_REPEAT || (a->set & SPW_VERDICT_PAYLOAD))
+	if (a->early || a->verdict == SPW_QUEUE || a->verdict == SPW_REPEAT || (a->set & ~CHANNEL_TRUSTED))
 		return true;
 	return s->c->config.mark_mask && a->verdict != CHANNEL_STALE;
 }
@@ -120,10 +120,15 @@ static enum lane_result take_in_order(struct step *s, const struct channel_answe
 {
 	struct lane_class *c = s->c;
 
-	if (first > c->settled + 1 && !lane_skip_gaps(s, first - 1))
+	bool skips = first > c->settled + 1;
+
+	if (skips && !lane_skip_gaps(s, first - 1))
 		return ANSWER_LATER;
 	if (!lane_room(s->out))
 		return ANSWER_LATER;
+	/* Ids that were left out though they are held must not stay there; a batch verdict takes them along anyway. */
+	if (skips && one_packet_only(s, a))
+		lane_emit_batch(s, (uint32_t)(first - 1), lane_shuts(&c->config, REASON_FULL) ? SPW_DROP : SPW_ACCEPT);
 	if (first <= c->settled) {
 		book_late(s, a, c->settled - first + 1);
 		first = c->settled + 1;

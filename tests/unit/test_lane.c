@@ -162,6 +162,18 @@ static void gaps_are_full_by_policy(void **state)
 	assert_int_equal(lane_unreconciled(c), 0);
 }
 
+/* Whoever leaves out packets that are held does not leave them in the kernel. */
+static void what_is_left_out_is_let_go(void **state)
+{
+	(void)state;
+	arrive(10, 4);
+	assert_int_equal(
+	    give((struct channel_answer){.first = 5, .last = 5, .verdict = SPW_ACCEPT, .set = SPW_VERDICT_MARK}),
+	    ANSWER_TAKEN);
+	order_is(0, ORDER_BATCH, 4, SPW_ACCEPT);
+	order_is(1, ORDER_ONE, 5, SPW_ACCEPT);
+}
+
 static void gaps_at_the_end_are_found_without_an_answer(void **state)
 {
 	(void)state;
@@ -204,6 +216,9 @@ static void lies(void **state)
 	assert_int_equal(answer(1, 1, 2), ANSWER_VERDICT);
 	assert_int_equal(answer(1, 1, CHANNEL_STALE), ANSWER_VERDICT);
 	assert_int_equal(answer(1, 2, SPW_QUEUE), ANSWER_COUNT);
+	assert_int_equal(
+	    give((struct channel_answer){.first = 1, .last = 2, .verdict = SPW_ACCEPT, .set = SPW_VERDICT_MARK}),
+	    ANSWER_COUNT);
 	/* A gap without a drop at the socket. */
 	assert_int_equal(answer(2, 2, SPW_ACCEPT), ANSWER_COUNT);
 	assert_int_equal(give((struct channel_answer){.first = 1, .last = 1, .verdict = SPW_ACCEPT, .class = 1}),
@@ -545,6 +560,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(every_verdict_has_its_column, before_each),
 	    cmocka_unit_test_setup(gaps_are_full_by_policy, before_each),
+	    cmocka_unit_test_setup(what_is_left_out_is_let_go, before_each),
 	    cmocka_unit_test_setup(gaps_at_the_end_are_found_without_an_answer, before_each),
 	    cmocka_unit_test_setup(what_the_kernel_threw_away_is_lost, before_each),
 	    cmocka_unit_test_setup(lies, before_each),
