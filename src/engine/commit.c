@@ -27,6 +27,21 @@ struct spw_queue_config engine_config(const struct engine *e, unsigned class, en
 	return config;
 }
 
+/* Where its page is gone (two engines died over one dead inspector), the packet is dropped rather than sent as it was.
+ */
+static void set_payload(const struct engine *e, const struct lane_order *o, struct spw_verdict *v)
+{
+	if (!(o->set & SPW_VERDICT_PAYLOAD))
+		return;
+	if (!e->answers) {
+		v->code = SPW_DROP;
+		v->set = 0;
+		return;
+	}
+	v->payload = e->answers->payload[o->payload];
+	v->payload_len = o->payload_len;
+}
+
 static int add_order(struct engine *e, const struct lane_order *o)
 {
 	static const enum lane_state states[] = {
@@ -42,8 +57,7 @@ static int add_order(struct engine *e, const struct lane_order *o)
 		v.mark = o->mark;
 		v.priority = o->priority;
 		v.queue = o->queue;
-		v.payload = o->set & SPW_VERDICT_PAYLOAD && e->answers ? e->answers->payload[o->payload] : NULL;
-		v.payload_len = o->payload_len;
+		set_payload(e, o, &v);
 		return spw_verdicts_add(e->list, queue, o->id, &v);
 	default:
 		config = engine_config(e, o->class, states[o->kind]);

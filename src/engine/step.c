@@ -23,6 +23,7 @@
 #define LOOK_FAILED_NS  1000000000ull
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
+#define HAND_ROUNDS     256 /* bounds what a dead inspector's early answers take */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
@@ -277,24 +278,29 @@ bool engine_step(struct engine *e)
 	return more || taken == ANSWERS_A_STEP;
 }
 
-void engine_inspector_gone(struct engine *e, enum lane_reason reason)
+static bool something_due(const struct engine *e)
 {
-	uint64_t unread[CHANNEL_CLASSES];
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (e->lane.class[i].due > e->lane.class[i].settled)
+			return true;
+	return false;
+}
 
-	/* What it has answered counts. */
-	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && !e->failed && take_answers(e); i++) {
+/* What it had in hand, and with that what it has answered early: payloads of these lie in its page, which is about to
+ * go. */
+static void settle_its_hand(struct engine *e)
+{
+	for (unsigned i = 0; i < HAND_ROUNDS && !e->failed && something_due(e); i++) {
 		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 		if (engine_commit(e))
 			e->failed = true;
 	}
-	e->answers = NULL;
-	e->page->lied = 0;
-	e->told = 0;
-	if (e->lane.inspector != e->inspector || !e->inspector) {
-		e->inspector = 0;
-		return;
-	}
-	e->inspector = 0;
+}
+
+static void let_go(struct engine *e, enum lane_reason reason)
+{
+	uint64_t unread[CHANNEL_CLASSES];
+
 	(void)engine_look_all(e);
 	for (unsigned i = 0; i < e->lane.classes; i++) {
 		unread[i] = discard_stale(e, i);
@@ -303,6 +309,23 @@ void engine_inspector_gone(struct engine *e, enum lane_reason reason)
 	}
 	lane_inspector_gone(&e->lane, unread, reason, clock_ns());
 	e->changed = true;
+}
+
+void engine_inspector_gone(struct engine *e, enum lane_reason reason)
+{
+	/* What it has answered counts. */
+	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && !e->failed && take_answers(e); i++) {
+		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+		if (engine_commit(e))
+			e->failed = true;
+	}
+	e->page->lied = 0;
+	e->told = 0;
+	if (e->lane.inspector == e->inspector && e->inspector)
+		let_go(e, reason);
+	settle_its_hand(e);
+	e->inspector = 0;
+	e->answers = NULL;
 }
 
 static bool stopped(const struct engine *e)
