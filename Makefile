@@ -221,8 +221,10 @@ install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc $(BUILD)/pc/
 	ln -sf libspillway.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libspillway.so
 	install -m 0644 $(BUILD)/pc/*.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	install -D -m 0644 $(BUILD)/pc/spillway.service $(DESTDIR)$(UNITDIR)/spillway.service
-	install -m 0644 README.md CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/spillway/
-	install -m 0644 examples/* $(DESTDIR)$(DATADIR)/doc/spillway/examples/
+	install -m 0644 README.md CHANGELOG.md SECURITY.md $(DESTDIR)$(DATADIR)/doc/spillway/
+	install -m 0644 examples/*.c $(DESTDIR)$(DATADIR)/doc/spillway/examples/
+	install -m 0755 examples/*.py $(DESTDIR)$(DATADIR)/doc/spillway/examples/
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/spillway/docs docs/*.md
 	cp -R --no-preserve=ownership lab $(DESTDIR)$(DATADIR)/spillway/
 	find $(DESTDIR)$(DATADIR)/spillway/lab -name __pycache__ -prune -exec rm -rf {} +
 	for m in $(MAN); do s=$${m##*.}; install -D -m 0644 $$m $(DESTDIR)$(MANDIR)/man$$s/$${m##*/}; done

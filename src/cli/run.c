@@ -100,8 +100,8 @@ static void print_help(void)
 	       "  --breaker on|off  open (or shut) a class that is late all the time (default on)\n"
 	       "  --hung DUR|off    replace an inspector that makes no progress for so long (default 1s)\n"
 	       "  --orphan DUR      how long engines wait for another run when this one is killed (default 10s)\n"
-	       "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=spill|shut,deadline=DUR,\n"
-	       "           priority=P,mark=V/M'  a further class of the lane, or more about the first; repeatable\n"
+	       "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=,manual=spill|shut,\n"
+	       "           deadline=DUR,priority=P,mark=V/M'  a further class, or more about the first; repeatable\n"
 	       "  --mark V/M        set these bits of the mark on every inspected packet (default none)\n"
 	       "  --report-only     inspect and count, but accept everything\n"
 	       "  --length N        packets that a queue holds (default %u)\n"
@@ -354,7 +354,8 @@ static int open_control(const char *path, int *fd)
 	if (*fd == -EADDRINUSE)
 		log_line("%s: another program has it; end that one, or choose a socket with --control", path);
 	else
-		log_line("%s: %s; choose another place with --control", path, strerror(-*fd));
+		log_line("%s: %s; %schoose another place with --control", path, strerror(-*fd),
+			 *fd == -EACCES ? "start as root, or " : "");
 	if (*fd == -EADDRINUSE)
 		return EXIT_TAKEN;
 	return *fd == -EACCES || *fd == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;

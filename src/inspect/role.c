@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SHIPPED(its_name, function)                                                                                    \
 	{                                                                                                              \
@@ -50,7 +51,11 @@ static const struct spw_inspector *load(const char *file)
 	void *lib = dlopen(file, RTLD_NOW | RTLD_LOCAL);
 	const struct spw_inspector *insp = lib ? dlsym(lib, "spillway_inspector") : NULL;
 
-	if (!insp)
+	if (!lib && access(file, R_OK) && errno == EACCES)
+		log_line(
+		    "inspector: the plug-in: %s; let the user that inspectors run as (spillway, else nobody) read it",
+		    strerror(EACCES));
+	else if (!insp)
 		log_line("inspector: %s; a plug-in is a shared object that has SPW_INSPECTOR(...)", dlerror());
 	return insp;
 }

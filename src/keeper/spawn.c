@@ -107,7 +107,12 @@ static void run_child(const struct spawn *s)
 			execve(s->path, s->argv, environ);
 		error = -errno;
 	}
-	log_line("starting the %s: %s: %s; it ends", role_names[s->role], what, strerror(-error));
+	if (s->role == SPAWN_INSPECTOR && what == s->path && error == -EACCES)
+		log_line("starting the inspector: %s: %s; let the user that inspectors run as (spillway, else nobody) "
+			 "execute it",
+			 what, strerror(-error));
+	else
+		log_line("starting the %s: %s: %s; it ends", role_names[s->role], what, strerror(-error));
 	_exit(126);
 }
 

@@ -224,6 +224,10 @@ static void bury_inspector(struct keeper *k, struct keeper_lane *l, uint64_t now
 	}
 	log_line("queue %u: the inspector %s; what it had in hand is %s, another is started", l->number, how,
 		 policy_word(l, hung ? REASON_HUNG : REASON_DOWN));
+	if (p->status != -1 && WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGSYS)
+		log_line("queue %u: its sandbox forbids that system call; man spillway-inspector tells what is allowed "
+			 "and how to keep the wider one",
+			 l->number);
 	if (hung || lied || own_fault(p))
 		note_poison(l, now);
 	plan_inspector(k, l, now);
