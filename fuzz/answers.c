@@ -188,23 +188,33 @@ static void forget_left_out(unsigned class, uint64_t first)
 			let_go(k, id);
 }
 
-static bool due(const struct channel_answer *a)
+/* What has its turn already goes first, whatever the answer is. */
+static bool others_turn(const struct channel_answer *a)
 {
-	return a->class < CLASSES && lane.class[a->class].due > lane.class[a->class].settled;
+	const struct lane_class *c = &lane.class[a->class % CLASSES];
+	uint64_t next = c->settled + 1;
+
+	return c->due >= next || early[a->class % CLASSES][next % CHANNEL_WINDOW].id == next;
+}
+
+static bool unchanged(struct lane *before)
+{
+	for (unsigned i = 0; i < CLASSES; i++)
+		before->class[i].told = lane.class[i].told;
+	return !orders.count && !memcmp(before, &lane, sizeof(lane));
 }
 
 static void answer(const struct channel_answer *a)
 {
 	static struct lane before;
-	bool settles = due(a); /* what is due goes first, whatever the answer is */
+	bool settles = others_turn(a);
 	enum lane_result r;
 
 	memcpy(&before, &lane, sizeof(lane));
 	r = lane_answer(&lane, early, a, sequence, &orders);
 	assert(r < ANSWER_RESULTS);
 	sequence += r < ANSWER_LATER;
-	if (r > ANSWER_LATER && !settles)
-		assert(!orders.count && !memcmp(&before, &lane, sizeof(lane)));
+	assert(r <= ANSWER_LATER || settles || unchanged(&before));
 	if (r == ANSWER_TAKEN && !a->early)
 		forget_left_out(a->class, lane_widen(lane.class[a->class].ids, a->first));
 }

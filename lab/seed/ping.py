@@ -4,14 +4,16 @@ import time
 
 from lib.traffic import Stream, ping
 
+PATIENCE = 5  # seconds: one that is held waits for sixteen others, and is not lost
+
 
 def row(bench):
-    count, interval, wait = (10, 0.2, 1) if bench.quick else (25, 0.2, 5)
+    count, interval, wait = (10, 0.2, 1) if bench.quick else (25, 0.2, PATIENCE)
     load = Stream(bench.a, bench.b, 60, parallel=4)
     with bench.interceptor(True) as interceptor, bench.rules(bench.queue_rule(), bench.queue_rule("icmp")):
         try:
             load.start().running()
-            _measure(bench, "on", ping(bench.a, bench.b, count, interval, wait))
+            _measure(bench, "on", ping(bench.a, bench.b, count, interval, PATIENCE))
             interceptor.switch(False)
             time.sleep(1)
             _measure(bench, "off", ping(bench.a, bench.b, count, interval, wait))

@@ -73,8 +73,8 @@ struct ask {
 /* May come long after the request (ASK_UPGRADE: half a minute), and in any order. */
 struct ask_reply {
 	uint32_t number; /* 0: another control process takes over: serve who is connected, and leave */
-	int32_t exit;   /* the contract's exit status: 0 done */
-	char text[248]; /* where exit is not 0: "what: why; what to do" */
+	int32_t exit;    /* the contract's exit status: 0 done */
+	char text[248];  /* where exit is not 0: "what: why; what to do" */
 };
 
 #endif

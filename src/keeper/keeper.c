@@ -420,9 +420,10 @@ static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
 	uint64_t passed;
 	int error = keeper_settle_alone(l, reason, &passed);
 
-	if (error)
+	/* A start that failed has said why; of what never came there is nothing to say. */
+	if (error && (passed || l->engine_socket >= 0))
 		log_line("queue %u: settling what is held: %s; the kernel drops it", l->number, strerror(-error));
-	else if (passed)
+	else if (!error && passed)
 		log_line("queue %u: without an engine, %llu packets that were held are accepted, uncounted", l->number,
 			 (unsigned long long)passed);
 }
