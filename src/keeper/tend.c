@@ -196,7 +196,7 @@ static bool never_started(const struct keeper_lane *l)
 {
 	const struct keeper_process *p = &l->seat.process;
 
-	return !l->was_ready && p->status != -1 && WIFEXITED(p->status) && WEXITSTATUS(p->status);
+	return !l->was_ready && p->status != -1 && WIFEXITED(p->status);
 }
 
 /* Asked to make room for the one that stands ready. */

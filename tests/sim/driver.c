@@ -298,22 +298,6 @@ static enum lane_result judge(struct world *w, const struct channel_answer *a, u
 static void lied(struct world *w, const struct channel_answer *a, enum lane_result r)
 {
 	TRACE(w, "engine    was lied to: class %u, %u to %u: %s", a->class, a->first, a->last, lane_result_texts[r]);
-	const struct lane_class *c = a->class < w->plan.classes ? &w->engine.lane.class[a->class] : NULL;
-
-	if (c)
-		TRACE(w, "          ids %llu settled %llu answered %llu due %llu gaps %llu hiding %llu flushed %llu",
-		      (unsigned long long)c->ids, (unsigned long long)c->settled, (unsigned long long)c->answered,
-		      (unsigned long long)c->due, (unsigned long long)c->gaps, (unsigned long long)c->hiding,
-		      (unsigned long long)c->flushed);
-	if (c && w->tracing)
-		for (uint64_t id = c->settled + 1; id < c->settled + 10000 && (uint32_t)id != a->first; id++) {
-			struct id_record *x = world_id(w, a->class, id);
-			if (x && x->kind != ID_GAP)
-				TRACE(w, "ID %llu kind %d read %d col %d disc %d answered %u early %u %llu",
-				      (unsigned long long)id, x->kind, x->read, x->column, x->discarded, x->answered,
-				      w->engine.early[a->class][id % CHANNEL_WINDOW].inspector,
-				      (unsigned long long)w->engine.early[a->class][id % CHANNEL_WINDOW].id);
-		}
 	if (!w->engine.answers->lies)
 		world_fail(w, "class %u: an honest answer (%u to %u, verdict %u, early %u) is called: %s", a->class,
 			   a->first, a->last, a->verdict, a->early, lane_result_texts[r]);

@@ -184,10 +184,9 @@ static void pump(const struct world *w, struct inspector *in, unsigned class)
 
 /* The user's code. */
 
-static void choose_verdict(struct world *w, struct entry *e, unsigned class)
+static void choose_verdict(struct world *w, struct channel_answer *a)
 {
 	const struct odds *o = &w->plan.odds;
-	struct channel_answer *a = &e->answer;
 
 	a->verdict = SPW_ACCEPT;
 	if (world_chance(w, o->trust)) {
@@ -208,7 +207,6 @@ static void choose_verdict(struct world *w, struct entry *e, unsigned class)
 		a->set |= SPW_VERDICT_MARK;
 		a->mark = PASS_BIT | (uint32_t)world_below(w, 100);
 	}
-	(void)class;
 }
 
 static void decide(struct world *w, struct inspector *in, unsigned class, struct entry *e)
@@ -217,7 +215,7 @@ static void decide(struct world *w, struct inspector *in, unsigned class, struct
 
 	e->state = ENTRY_DECIDED;
 	e->overtakes = true;
-	choose_verdict(w, e, class);
+	choose_verdict(w, &e->answer);
 	h->waiting--;
 	w->events++;
 	TRACE(w, "inspector %u class %u: id %llu verdict %u set %x", in->number, class, (unsigned long long)e->id,

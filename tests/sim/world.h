@@ -79,7 +79,6 @@ struct entry {
 	uint64_t id;
 	enum entry_state state;
 	bool overtakes;
-	uint32_t mark;
 	struct channel_answer answer;
 };
 
