@@ -23,6 +23,7 @@
 #define LOOK_FAILED_NS  1000000000ull
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
+#define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
@@ -281,8 +282,8 @@ void engine_inspector_gone(struct engine *e, enum lane_reason reason)
 {
 	uint64_t unread[CHANNEL_CLASSES];
 
-	/* What it has answered counts. */
-	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && !e->failed && take_answers(e); i++) {
+	/* What it has answered counts. A step may end amid them for want of room among the orders. */
+	for (unsigned i = 0; i < GONE_STEPS && !e->failed && (take_answers(e) || e->orders.count); i++) {
 		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 		if (engine_commit(e))
 			e->failed = true;
