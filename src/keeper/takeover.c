@@ -138,6 +138,8 @@ static void take_inspector(struct keeper_lane *l, const int *gift)
 	if (lane.inspector)
 		l->seat.number = lane.inspector;
 	l->was_ready = true;
+	/* It died while there was no keeper: the engine has not been told. */
+	l->gone = !l->seat.process.pid;
 	if (!l->seat.answers)
 		keeper_clear_seat(&l->seat);
 }
