@@ -248,6 +248,7 @@ bool keeper_take_over(struct keeper *k, struct keeper_lane *l, uint16_t number)
 		return false;
 	}
 	l->number = number;
+	keeper_adopt_poison(l);
 	log_line("queue %u: taken over from a keeper that is dead: engine %d%s", number, l->engine.pid,
 		 l->seat.process.pid ? ", its inspector and what is held" : " and what is held");
 	return true;
