@@ -23,7 +23,7 @@
 #define LOOK_FAILED_NS  1000000000ull
 #define ANSWERS_A_STEP  256 /* bounds the work between two looks */
 #define DISCARDS_A_STEP 512
-#define HAND_ROUNDS     256 /* bounds what a dead inspector's early answers take */
+#define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
@@ -278,25 +278,7 @@ bool engine_step(struct engine *e)
 	return more || taken == ANSWERS_A_STEP;
 }
 
-static bool something_due(const struct engine *e)
-{
-	for (unsigned i = 0; i < e->lane.classes; i++)
-		if (e->lane.class[i].due > e->lane.class[i].settled)
-			return true;
-	return false;
-}
-
-/* What it had in hand, and with that what it has answered early: payloads of these lie in its page, which is about to
- * go. */
-static void settle_its_hand(struct engine *e)
-{
-	for (unsigned i = 0; i < HAND_ROUNDS && !e->failed && something_due(e); i++) {
-		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
-		if (engine_commit(e))
-			e->failed = true;
-	}
-}
-
+/* What it had in hand is due. */
 static void let_go(struct engine *e, enum lane_reason reason)
 {
 	uint64_t unread[CHANNEL_CLASSES];
@@ -313,8 +295,8 @@ static void let_go(struct engine *e, enum lane_reason reason)
 
 void engine_inspector_gone(struct engine *e, enum lane_reason reason)
 {
-	/* What it has answered counts. */
-	for (unsigned i = 0; i < CHANNEL_ANSWERS / ANSWERS_A_STEP && !e->failed && take_answers(e); i++) {
+	/* What it has answered counts. A step may end amid them for want of room among the orders. */
+	for (unsigned i = 0; i < GONE_STEPS && !e->failed && (take_answers(e) || e->orders.count); i++) {
 		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 		if (engine_commit(e))
 			e->failed = true;
@@ -323,7 +305,6 @@ void engine_inspector_gone(struct engine *e, enum lane_reason reason)
 	e->told = 0;
 	if (e->lane.inspector == e->inspector && e->inspector)
 		let_go(e, reason);
-	settle_its_hand(e);
 	e->inspector = 0;
 	e->answers = NULL;
 }

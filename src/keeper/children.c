@@ -19,10 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MANY 64
-
 struct places {
-	struct spawn_fd fd[MANY];
+	struct spawn_fd fd[SPAWN_FDS];
 	unsigned count;
 };
 

@@ -49,6 +49,8 @@ enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_n
 /* Nanoseconds until the next of them is started, after so many that died soon. */
 uint64_t keeper_pause(uint32_t deaths);
 void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns);
+/* Of a lane that was taken over: the flows that are poison, by its state page. */
+void keeper_adopt_poison(struct keeper_lane *l);
 
 /* alone.c */
 

@@ -230,6 +230,8 @@ static int read_only_files(void)
 
 int isolate_engine(void)
 {
+	int error;
+
 	die_sooner(OOM_ENGINE);
 	capng_clear(CAPNG_SELECT_ALL);
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET | CAPNG_INHERITABLE,
@@ -238,7 +240,9 @@ int isolate_engine(void)
 		capng_update(CAPNG_ADD, CAPNG_AMBIENT, CAP_NET_ADMIN);
 	if (capng_apply(CAPNG_SELECT_ALL))
 		return -EPERM;
-	return no_new_privileges();
+	error = no_new_privileges();
+	/* It keeps its uid, and to root most files belong. */
+	return error ? error : read_only_files();
 }
 
 /* The last three stages. */

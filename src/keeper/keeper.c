@@ -24,6 +24,7 @@
 #define STOP_PATIENCE_MS 500
 #define TEND_MS          100
 #define CONTROL_SOON     1000000000ull /* a control process that dies sooner is not replaced at once */
+#define ASKS             8             /* of control's requests at a time */
 #define LINE_RATE        1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
@@ -321,11 +322,12 @@ static void answer(struct keeper *k, int to, const struct ask *a)
 	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* A few at a time: whatever control asks, the lanes are seen after in between. */
 static void serve_control(struct keeper *k, struct keeper_control *c)
 {
 	struct ask a;
 
-	while (c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a))
+	for (int i = 0; i < ASKS && c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a); i++)
 		answer(k, c->socket, &a);
 }
 

@@ -27,6 +27,8 @@ enum inspector_fd {
 	INSPECTOR_FD_END = 680,
 };
 
+#define SPAWN_FDS 64 /* at most */
+
 struct spawn_fd {
 	int from, to;
 };

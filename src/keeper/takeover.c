@@ -54,6 +54,21 @@ void keeper_unlist(struct keeper *k, const struct keeper_lane *l)
 		(void)unlink(a.sun_path);
 }
 
+/* Whoever hands us descriptors can make us map a page of his, and end the process that a pidfd names. */
+static bool may_hand_over(int fd)
+{
+	struct ucred u;
+	socklen_t len = sizeof(u);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+}
+
+static void close_all(const int *fds, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+}
+
 /* Knocks; returns the connection, and the descriptors that came over it. -1: nobody opened. */
 static int knock(const struct sockaddr_un *a, int *fds, unsigned *count)
 {
@@ -65,14 +80,15 @@ static int knock(const struct sockaddr_un *a, int *fds, unsigned *count)
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	const struct cmsghdr *c;
+	ssize_t n;
 
 	*count = 0;
 	if (fd < 0)
 		return -1;
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) || send(fd, &k, sizeof(k), MSG_NOSIGNAL) != sizeof(k) ||
-	    recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) != sizeof(k) || k.magic != ENGINE_KNOCK_MAGIC) {
+	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) || !may_hand_over(fd) ||
+	    send(fd, &k, sizeof(k), MSG_NOSIGNAL) != sizeof(k) || (n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC)) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -81,7 +97,11 @@ static int knock(const struct sockaddr_un *a, int *fds, unsigned *count)
 		*count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(fds, CMSG_DATA(c), *count * sizeof(int));
 	}
-	return fd;
+	if (n == sizeof(k) && k.magic == ENGINE_KNOCK_MAGIC)
+		return fd;
+	close_all(fds, *count);
+	close(fd);
+	return -1;
 }
 
 static pid_t pid_of(int pidfd)
@@ -118,6 +138,8 @@ static void take_inspector(struct keeper_lane *l, const int *gift)
 	if (lane.inspector)
 		l->seat.number = lane.inspector;
 	l->was_ready = true;
+	/* It died while there was no keeper: the engine has not been told. */
+	l->gone = !l->seat.process.pid;
 	if (!l->seat.answers)
 		keeper_clear_seat(&l->seat);
 }
@@ -196,12 +218,13 @@ static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
 	int error;
 
 	if (!sockets) {
-		for (unsigned i = 0; i < count; i++)
-			close(fds[i]);
+		close_all(fds, count);
 		return -EPROTO;
 	}
 	error = keeper_make_lane(l, fds, sockets, fds + sockets);
-	if (!error && count - sockets == GIFTS_MAX)
+	if (error)
+		close_all(fds + sockets + GIFTS, count - sockets - GIFTS); /* the inspector's */
+	else if (count - sockets == GIFTS_MAX)
 		take_inspector(l, fds + sockets);
 	return error;
 }
@@ -225,6 +248,7 @@ bool keeper_take_over(struct keeper *k, struct keeper_lane *l, uint16_t number)
 		return false;
 	}
 	l->number = number;
+	keeper_adopt_poison(l);
 	log_line("queue %u: taken over from a keeper that is dead: engine %d%s", number, l->engine.pid,
 		 l->seat.process.pid ? ", its inspector and what is held" : " and what is held");
 	return true;

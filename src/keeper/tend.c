@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define MS          1000000ull
@@ -121,6 +122,15 @@ static bool own_fault(const struct keeper_process *p)
 	}
 }
 
+static void set_poison(struct keeper_lane *l, const struct keeper_suspect *s, uint64_t flow)
+{
+	struct engine_reply r;
+	const struct engine_request q = {
+	    .op = ENGINE_POISON, .value = (uint32_t)(s - l->suspect), .long_value = (int64_t)flow};
+
+	(void)keeper_ask(l, &q, &r);
+}
+
 static struct keeper_suspect *suspect(struct keeper_lane *l, uint64_t flow)
 {
 	struct keeper_suspect *oldest = &l->suspect[0];
@@ -131,17 +141,24 @@ static struct keeper_suspect *suspect(struct keeper_lane *l, uint64_t flow)
 		if (l->suspect[i].until_ns < oldest->until_ns)
 			oldest = &l->suspect[i];
 	}
+	/* Its slot is needed: nobody would remember to let it go later. */
+	if (oldest->deaths >= POISON_FROM)
+		set_poison(l, oldest, 0);
 	*oldest = (struct keeper_suspect){.flow = flow};
 	return oldest;
 }
 
-static void set_poison(struct keeper_lane *l, const struct keeper_suspect *s, uint64_t flow)
+/* The engine goes on with what a dead keeper has told it: it has to be told when that ends. */
+void keeper_adopt_poison(struct keeper_lane *l)
 {
-	struct engine_reply r;
-	const struct engine_request q = {
-	    .op = ENGINE_POISON, .value = (uint32_t)(s - l->suspect), .long_value = (int64_t)flow};
+	const struct channel_state *state = keeper_map_page(l->state_fd, sizeof(*state));
 
-	(void)keeper_ask(l, &q, &r);
+	for (unsigned i = 0; state && i < KEEPER_SUSPECTS; i++)
+		if (state->poison[i])
+			l->suspect[i] = (struct keeper_suspect){
+			    .flow = state->poison[i], .until_ns = clock_ns() + POISON_NS, .deaths = POISON_FROM};
+	if (state)
+		munmap((void *)state, sizeof(*state));
 }
 
 /* The flow whose packet the inspector had in hand counts a death; at the second it is poison for a time. */

@@ -141,25 +141,33 @@ void lane_settle_answer(struct step *s, const struct channel_answer *a, uint64_t
 	left(c, last, packets);
 }
 
-/* A packet whose message the engine has thrown away: there is no doubt that it was held. */
-static void settle_discarded(struct step *s, const struct lane_early *e)
+/* A packet that was held without any doubt, but whose answer there is not. */
+static void settle_unanswered(struct step *s, const struct lane_early *e, enum lane_reason reason)
 {
 	struct lane_class *c = s->c;
-	bool shut = lane_shuts(&c->config, e->reason);
+	bool shut = lane_shuts(&c->config, reason);
 	uint64_t n = 1 - lane_take_flushed(c, 1);
 
 	lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
-	lane_book_policy(c, e->reason, shut, n);
+	lane_book_policy(c, reason, shut, n);
 	c->window_late += n;
 	left(c, e->id, 1);
 }
 
+/* A payload lies in the page of who wrote it: another inspector's slot holds another packet. */
+static bool payload_is_gone(const struct step *s, const struct lane_early *e)
+{
+	return (e->answer.set & SPW_VERDICT_PAYLOAD) && e->inspector != s->l->inspector;
+}
+
 static void settle_early(struct step *s, const struct lane_early *e)
 {
-	if (e->inspector)
-		lane_settle_answer(s, &e->answer, e->id, e->id);
+	if (!e->inspector) /* its message was thrown away */
+		settle_unanswered(s, e, e->reason);
+	else if (payload_is_gone(s, e))
+		settle_unanswered(s, e, s->l->down_reason);
 	else
-		settle_discarded(s, e);
+		lane_settle_answer(s, &e->answer, e->id, e->id);
 }
 
 /* Early answers that follow on what is settled have their turn. */

@@ -420,6 +420,35 @@ static void what_a_dead_inspector_had_in_hand_goes_by_policy(void **state)
 	assert_int_equal(c->books.accepted, 7);
 }
 
+/* Its page is gone with it, and the next one's slots hold other packets: an early answer with a payload is none. */
+static void a_dead_inspectors_payload_is_never_sent(void **state)
+{
+	const uint64_t unread[] = {4};
+
+	(void)state;
+	arrive(3, 3);
+	assert_int_equal(answer_early(2, SPW_DROP), ANSWER_TAKEN);
+	assert_int_equal(give((struct channel_answer){.first = 3,
+						      .last = 3,
+						      .verdict = SPW_ACCEPT,
+						      .set = SPW_VERDICT_PAYLOAD,
+						      .payload_len = 40,
+						      .early = 1}),
+			 ANSWER_TAKEN);
+	lane_inspector_gone(&l, unread, REASON_HUNG, now);
+	lane_inspector_active(&l, 8, now);
+	assert_false(tick_after(1));
+	order_is(0, ORDER_BATCH, 1, SPW_ACCEPT);
+	order_is(1, ORDER_BATCH, 2, SPW_DROP);
+	order_is(2, ORDER_BATCH, 3, SPW_ACCEPT);
+	assert_int_equal(out.count, 3);
+	assert_int_equal(out.payloads, 0);
+	assert_int_equal(c->books.spilled[REASON_HUNG], 2);
+	assert_int_equal(c->books.dropped, 1);
+	carry_out();
+	sample();
+}
+
 static void without_an_inspector_a_class_is_opened(void **state)
 {
 	const uint64_t unread[CHANNEL_CLASSES] = {1};
@@ -575,6 +604,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_failed_probe_makes_the_next_pause_longer, before_each),
 	    cmocka_unit_test_setup(a_shut_class_drops, before_each),
 	    cmocka_unit_test_setup(what_a_dead_inspector_had_in_hand_goes_by_policy, before_each),
+	    cmocka_unit_test_setup(a_dead_inspectors_payload_is_never_sent, before_each),
 	    cmocka_unit_test_setup(without_an_inspector_a_class_is_opened, before_each),
 	    cmocka_unit_test_setup(an_inspector_that_hangs_is_noticed, before_each),
 	    cmocka_unit_test_setup(time_without_an_engine_is_nobodys_delay, before_each),
