@@ -222,6 +222,8 @@ static int parse_option(struct run_options *o, int opt, const char *value)
 		o->switch_path = value;
 		return 0;
 	case OPT_CONTROL:
+		if (!*value)
+			return usage_error("run: --control: empty; give the path of a socket");
 		if (snprintf(o->control, sizeof(o->control), "%s", value) >= 108)
 			return usage_error(
 			    "run: --control: the path is too long; a unix socket's is 107 bytes at most");
