@@ -2,7 +2,7 @@
 /*
  * An inspector: turns the data of UDP datagrams into upper case. The library mends the checksum. Aggregates of UDP
  * can't be changed (the verdict would become a drop), and so pass as they are; `spillway run --gso off` has the kernel
- * cut them before they are queued.
+ * cut them before they are queued. Fragments pass as they are, too: their checksum covers what is elsewhere.
  */
 #include <ctype.h>
 #include <netinet/in.h>
@@ -18,7 +18,8 @@ static void inspect(void *self, const struct spw_packet *p, struct spw_verdict *
 	(void)self;
 	if (spw_packet_headers(p, &h) || h.protocol != IPPROTO_UDP || !(h.has & SPW_HEADERS_TRANSPORT))
 		return;
-	if (p->skb_info & SPW_PACKET_GSO || p->payload_len < p->length || p->payload_len > sizeof(changed))
+	if (p->skb_info & SPW_PACKET_GSO || h.has & SPW_HEADERS_FRAGMENT || p->payload_len < p->length ||
+	    p->payload_len > sizeof(changed))
 		return;
 	memcpy(changed, p->payload, p->payload_len);
 	for (size_t i = h.payload; i < h.end; i++)

@@ -222,6 +222,8 @@ static int parse_option(struct run_options *o, int opt, const char *value)
 		o->switch_path = value;
 		return 0;
 	case OPT_CONTROL:
+		if (!*value)
+			return usage_error("run: --control: empty; give the path of a socket");
 		if (snprintf(o->control, sizeof(o->control), "%s", value) >= 108)
 			return usage_error(
 			    "run: --control: the path is too long; a unix socket's is 107 bytes at most");
@@ -371,6 +373,7 @@ static int open_signals(struct run *r)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow any more is no reason to die */
 	r->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return r->signals < 0 ? EXIT_FAILED : 0;
 }

@@ -21,7 +21,8 @@
 
 #define LOOK_NS         1000000u /* looks are at least so far apart while answers come */
 #define LOOK_FAILED_NS  1000000000ull
-#define ANSWERS_A_STEP  256 /* bounds the work between two looks */
+#define ANSWERS_A_STEP  256      /* bounds the work between two looks */
+#define TICK_NS         5000000u /* lateness is judged at least so often, whatever answers wait */
 #define DISCARDS_A_STEP 512
 #define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
@@ -86,8 +87,9 @@ static enum lane_result judge(struct engine *e, const struct channel_answer *a, 
 
 	if (r != ANSWER_NOT_ASSIGNED && r != ANSWER_COUNT)
 		return r;
-	/* Perhaps newer than our last look: look again before calling it a lie. */
-	if (look(e, a->class))
+	/* Perhaps newer than our last look: look again before calling it a lie; with nothing booked and not yet sent.
+	 */
+	if (engine_commit(e) || look(e, a->class))
 		return ANSWER_LATER;
 	return lane_answer(&e->lane, e->early, a, sequence, &e->orders);
 }
@@ -177,6 +179,17 @@ static enum unread first_message(int fd, int peek, uint32_t *id)
 	return packet_id(head, n, id) ? UNREAD_PACKET : UNREAD_REPLY;
 }
 
+/* At once: its message is gone, and a successor has to know. */
+static void note_discarded(struct engine *e, unsigned i, uint64_t id)
+{
+	if (id <= e->lane.class[i].settled)
+		return;
+	lane_discarded(&e->lane.class[i], e -> early[i], id, REASON_LATE);
+	e->changed = true;
+	if (engine_commit(e))
+		e->failed = true;
+}
+
 /*
  * Throws away what is unread and settled already, else it fills the buffer. What is thrown away unsettled, because
  * somebody read in between, is noted: nobody will inspect it. Returns the first id that is still unread; the one after
@@ -198,9 +211,9 @@ static uint64_t discard_stale(struct engine *e, unsigned i)
 			return lane_widen(c->settled, id);
 		what = first_message(fd, 0, &id);
 		if (what == UNREAD_PACKET)
-			lane_discarded(c, e->early[i], lane_widen(c->settled, id), REASON_LATE);
+			note_discarded(e, i, lane_widen(c->settled, id));
 	}
-	return c->settled;
+	return first_message(fd, MSG_PEEK, &id) == UNREAD_PACKET ? lane_widen(c->settled, id) : none;
 }
 
 static void discard(struct engine *e)
@@ -259,9 +272,11 @@ bool engine_step(struct engine *e)
 	e->lane.busy = e->answers && __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED);
 	if (!engine_answers_wait(e) || now - e->looked_ns >= LOOK_NS)
 		error = engine_look_all(e);
-	/* Before time passes: what is answered is not late. */
+	/* Before time passes: what is answered is not late. Where more answers wait, time waits for them, a little. */
 	taken = take_answers(e);
-	more = lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+	more = taken == ANSWERS_A_STEP && now - e->lane.now_ns < TICK_NS
+		   ? true
+		   : lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 	if (e->lane.stalled)
 		engine_tell(e, 2);
 	else
@@ -271,11 +286,13 @@ bool engine_step(struct engine *e)
 		engine_wake_inspector();
 	if (!error)
 		error = engine_commit(e);
+	if (error) {
+		fail(e, error);
+		return false;
+	}
 	discard(e);
 	engine_publish(e);
-	if (error)
-		fail(e, error);
-	return more || taken == ANSWERS_A_STEP;
+	return more;
 }
 
 /* What it had in hand is due. */
@@ -284,11 +301,8 @@ static void let_go(struct engine *e, enum lane_reason reason)
 	uint64_t unread[CHANNEL_CLASSES];
 
 	(void)engine_look_all(e);
-	for (unsigned i = 0; i < e->lane.classes; i++) {
+	for (unsigned i = 0; i < e->lane.classes; i++)
 		unread[i] = discard_stale(e, i);
-		if (unread[i] <= e->lane.class[i].settled)
-			unread[i] = e->lane.class[i].settled + 1;
-	}
 	lane_inspector_gone(&e->lane, unread, reason, clock_ns());
 	e->changed = true;
 }

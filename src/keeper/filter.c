@@ -159,6 +159,16 @@ static void guard(struct filter *f, struct scmp_arg_cmp which)
 	forbid_if_both(f, SCMP_SYS(fcntl), which, SCMP_A1(SCMP_CMP_GT, F_GETFL));
 }
 
+/*
+ * Whoever could close it would outlive keeper and engine, and with it the binding of the queue that nobody reads. Libc
+ * does without close_range().
+ */
+static void forbid_closing_lease(struct filter *f)
+{
+	forbid_if(f, SCMP_SYS(close), SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, INSPECTOR_FD_LEASE));
+	refuse(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(close_range), 0, NULL);
+}
+
 static void forbid_on_inherited(struct filter *f)
 {
 	static const int writes[] = {SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
@@ -173,6 +183,7 @@ static void forbid_on_inherited(struct filter *f)
 	forbid_if(f, SCMP_SYS(dup3), SCMP_A1(SCMP_CMP_GE, INSPECTOR_FD_FIRST));
 	guard(f, SCMP_A0(SCMP_CMP_GE, INSPECTOR_FD_GUARDED));
 	guard(f, SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, INSPECTOR_FD_BELL));
+	forbid_closing_lease(f);
 }
 
 /* Loads what every process has, and what `more` adds. */

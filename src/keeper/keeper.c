@@ -152,6 +152,33 @@ static int start_processes(struct keeper *k, struct keeper_lane *l)
 	return EXIT_DONE;
 }
 
+static bool same_class(const struct lane_config *a, const struct lane_config *b)
+{
+	return a->length == b->length && a->fail_open == b->fail_open && a->gso == b->gso && a->decided == b->decided &&
+	       a->shut == b->shut && a->deadline_ns == b->deadline_ns && a->priority == b->priority &&
+	       a->mark == b->mark && a->mark_mask == b->mark_mask && a->never_shed == b->never_shed;
+}
+
+/* A lane that was taken over keeps what it was started with. Where that is not what this command asks for, it is told.
+ */
+static void say_former_options(const struct keeper *k, const struct keeper_lane *l)
+{
+	const struct keeper_config *c = &k->config;
+	struct lane lane;
+	bool same;
+
+	engine_snapshot(l->page, &lane);
+	same = l->classes == c->classes && lane.breaker == c->breaker && lane.report_only == c->report_only &&
+	       lane.hung_ns == c->hung_ns && l->page->orphan_ns == c->orphan_ns;
+	for (unsigned i = 0; same && i < l->classes; i++)
+		same = l->page->queue[i] == c->queue[i] + l->number - c->first &&
+		       same_class(&lane.class[i].config, &c->class[i]);
+	if (!same)
+		log_line("queue %u: keeps the classes and options that it had, which are not those of this command; "
+			 "stop and start to change them",
+			 l->number);
+}
+
 static int start_lane(struct keeper *k, uint16_t number)
 {
 	struct keeper_lane *l = &k->lane[k->lanes++];
@@ -161,13 +188,30 @@ static int start_lane(struct keeper *k, uint16_t number)
 	l->number = number;
 	if (keeper_take_over(k, l, number)) {
 		keeper_drop_stored(k, number);
+		say_former_options(k, l);
 		return EXIT_DONE;
 	}
 	l->number = number;
-	status = keeper_take_stored(k, l, number) ? EXIT_DONE : make_new_lane(k, l);
+	if (keeper_take_stored(k, l, number)) {
+		say_former_options(k, l);
+		status = EXIT_DONE;
+	} else {
+		status = make_new_lane(k, l);
+	}
 	if (!status)
 		status = keeper_make_channels(k, l);
 	return status ? status : start_processes(k, l);
+}
+
+/* A program that was replaced while it ran: the kernel says so behind its name. The next one lies at the name itself.
+ */
+static void cut_deleted(char *path)
+{
+	static const char mark[] = " (deleted)";
+	size_t len = strlen(path);
+
+	if (len > sizeof(mark) - 1 && !strcmp(path + len - (sizeof(mark) - 1), mark) && access(path, F_OK))
+		path[len - (sizeof(mark) - 1)] = '\0';
 }
 
 int keeper_open_program(struct keeper *k)
@@ -176,6 +220,7 @@ int keeper_open_program(struct keeper *k)
 	ssize_t len = readlink("/proc/self/exe", k->path, sizeof(k->path) - 1);
 
 	k->path[len > 0 ? len : 0] = '\0';
+	cut_deleted(k->path);
 	if (spw_counter_open(&k->counter))
 		k->counter.fd = -1;
 	k->exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
@@ -204,14 +249,17 @@ static int make_board(struct keeper *k)
 	k->board->keeper_pid = getpid();
 	k->board->since_s = now.tv_sec;
 	k->board->since_ns = now.tv_nsec;
-	k->board->report_only = k->config.report_only;
 	return EXIT_DONE;
 }
 
 static void show_lane(struct keeper *k, const struct keeper_lane *l)
 {
 	struct board_lane *b = &k->board->lane[l - k->lane];
+	struct lane lane;
 
+	/* By the lane's word, not the command's: it may have been taken over. */
+	engine_snapshot(l->page, &lane);
+	k->board->report_only = lane.report_only && (l == k->lane || k->board->report_only);
 	b->lane = l->number;
 	b->engine.pid = l->engine.pid;
 	b->inspector.pid = l->seat.process.pid;

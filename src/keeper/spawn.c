@@ -69,7 +69,8 @@ static void child_signals(const struct spawn *s)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, s->role == SPAWN_ENGINE ? SIG_IGN : SIG_DFL);
-	signal(SIGPIPE, SIG_IGN); /* nobody dies of a log whose reader has gone */
+	signal(SIGPIPE, SIG_IGN); /* nobody dies of a log whose reader has gone, */
+	signal(SIGXFSZ, SIG_IGN); /* or that has reached its size */
 }
 
 static const char *const role_names[] = {

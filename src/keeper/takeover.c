@@ -32,17 +32,24 @@ static int lane_address(const struct keeper *k, uint16_t number, struct sockaddr
 int keeper_listen(struct keeper *k, struct keeper_lane *l)
 {
 	struct sockaddr_un a;
+	struct stat st;
 	mode_t mask;
 	int error = lane_address(k, l->number, &a);
 
 	if (error)
 		return error;
-	(void)unlink(a.sun_path);
+	/* A dead engine's; what is no socket is none of ours. */
+	if (!lstat(a.sun_path, &st) && S_ISSOCK(st.st_mode))
+		(void)unlink(a.sun_path);
 	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	mask = umask(0177);
 	if (l->listener < 0 || bind(l->listener, (const struct sockaddr *)&a, sizeof(a)) || listen(l->listener, 1))
 		error = -errno;
 	umask(mask);
+	if (error && l->listener >= 0) {
+		close(l->listener);
+		l->listener = -1; /* the name is another's, and stays when this lane goes */
+	}
 	return error;
 }
 

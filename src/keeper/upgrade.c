@@ -301,8 +301,8 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 		return keeper_fail(k, -EBUSY, "upgrade: one is under way; wait for it");
 	exe = open(k->path, O_PATH | O_CLOEXEC);
 	if (exe < 0)
-		return keeper_fail(k, -errno, "upgrade: %s: %s; install the new program where the old one was", k->path,
-				   strerror(errno));
+		return keeper_fail(k, -ENOEXEC, "upgrade: %s: %s; install the new program where the old one was",
+				   k->path, strerror(errno));
 	if (!fits(exe)) {
 		close(exe);
 		return keeper_fail(k, -EPROTO,

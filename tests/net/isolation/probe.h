@@ -165,6 +165,9 @@ PROBE(wake_write)
 SIMPLE(wake_block, SYS_fcntl, fds.wake, F_SETFL, 0)
 SIMPLE(wake_dup, SYS_dup, fds.wake)
 SIMPLE(lease_dup, SYS_dup, fds.lease)
+SIMPLE(lease_close, SYS_close, fds.lease)
+SIMPLE(lease_close_dirty, SYS_close, DIRTY(fds.lease))
+SIMPLE(close_many, SYS_close_range, fds.lease, fds.lease, 0)
 SIMPLE(dup_onto, SYS_dup3, 2, fds.lease, 0)
 SIMPLE(move_bytes, SYS_splice, fds.lease, NULL, fds.socket, NULL, 1, 0)
 
@@ -286,6 +289,9 @@ static const struct probe probes[] = {P(create_file),
 				      P(wake_block),
 				      P(wake_dup),
 				      P(lease_dup),
+				      P(lease_close),
+				      P(lease_close_dirty),
+				      P(close_many),
 				      P(dup_onto),
 				      P(move_bytes),
 				      P(more_fork),
