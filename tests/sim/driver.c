@@ -202,7 +202,7 @@ static bool look(struct world *w, unsigned i)
 
 	if (w->engine.orders.count && !commit(w))
 		return false;
-	if (!look_at(w, i, &now, lane_unreconciled(c) != 0))
+	if (!look_at(w, i, &now, lane_unreconciled(c) || c->hiding))
 		return false;
 	lost = c->books.lost;
 	lane_sample(c, &now, w->now);
@@ -471,21 +471,24 @@ static bool tick(struct world *w)
 
 /*
  * All that are there before time is judged: what is answered is not late. Looks go on meanwhile, so that arrivals get
- * their time. False: a commit has failed, or nothing can be seen any more.
+ * their time; and where an answer waits for a look, others of other classes stand behind it. False: a commit has
+ * failed, or nothing can be seen any more.
  */
 static bool take_all_answers(struct world *w, unsigned *taken)
 {
 	uint64_t begun = w->now;
-	bool ok = true;
+	bool ok = true, stuck = false;
 
-	while (ok && *taken < CHANNEL_ANSWERS) {
+	while (ok && has_answers(w) && *taken < CHANNEL_ANSWERS) {
 		unsigned n = take_answers(w);
+		bool waits = !n && !w->engine.orders.count;
 
-		*taken += n;
-		if (!has_answers(w) || (!n && !w->engine.orders.count))
+		if (waits && stuck)
 			break;
+		stuck = waits;
+		*taken += n;
 		ok = commit(w);
-		if (ok && w->now - w->engine.looked_ns >= LOOK_NS)
+		if (ok && (waits || w->now - w->engine.looked_ns >= LOOK_NS))
 			ok = look_all(w);
 	}
 	/* So long was spent on packets that were not late. */
@@ -503,9 +506,9 @@ static bool step(struct world *w)
 	w->steps++;
 	w->events++;
 	look_for_inspector(w);
-	ok = take_all_answers(w, &taken);
-	if (ok && (!taken || w->now - e->looked_ns >= LOOK_NS))
-		ok = look_all(w) && take_all_answers(w, &taken);
+	if (!has_answers(w) || w->now - e->looked_ns >= LOOK_NS)
+		ok = look_all(w);
+	ok = ok && take_all_answers(w, &taken);
 	more = tick(w);
 	if (!ok || !commit(w)) {
 		stop_here(w);
