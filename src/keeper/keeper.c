@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -217,6 +218,7 @@ static void cut_deleted(char *path)
 int keeper_open_program(struct keeper *k)
 {
 	const struct keeper_config *c = &k->config;
+	struct stat st;
 	ssize_t len = readlink("/proc/self/exe", k->path, sizeof(k->path) - 1);
 
 	k->path[len > 0 ? len : 0] = '\0';
@@ -228,10 +230,12 @@ int keeper_open_program(struct keeper *k)
 		return keeper_fail(k, EXIT_FAILED, "/proc/self/exe: %s; mount /proc", strerror(errno));
 	if (c->kind == INSPECT_BUILTIN)
 		return 0;
-	k->plugin = open(c->inspect, (c->kind == INSPECT_EXEC ? O_PATH : O_RDONLY) | O_CLOEXEC);
+	k->plugin = open(c->inspect, (c->kind == INSPECT_EXEC ? O_PATH : O_RDONLY | O_NONBLOCK) | O_CLOEXEC);
 	if (k->plugin < 0)
 		return keeper_fail(k, EXIT_USAGE, "--inspect: %s: %s; name an inspector that exists", c->inspect,
 				   strerror(errno));
+	if (c->kind == INSPECT_PLUGIN && (fstat(k->plugin, &st) || !S_ISREG(st.st_mode)))
+		return keeper_fail(k, EXIT_USAGE, "--inspect: %s: no plain file; name a plug-in", c->inspect);
 	return 0;
 }
 
