@@ -200,9 +200,9 @@ static uint64_t discard_stale(struct engine *e, unsigned i)
 	struct lane_class *c = &e->lane.class[i];
 	int fd = spw_queue_fd(e->queue[i]);
 	uint64_t none = c->ids + 1;
+	uint32_t id;
 
 	for (int n = 0; n < DISCARDS_A_STEP; n++) {
-		uint32_t id;
 		enum unread what = first_message(fd, MSG_PEEK, &id);
 
 		if (what == UNREAD_NONE)

@@ -154,10 +154,10 @@ static void settle_unanswered(struct step *s, const struct lane_early *e, enum l
 	left(c, e->id, 1);
 }
 
-/* A payload lies in the page of who wrote it: another inspector's slot holds another packet. */
+/* A payload that is wanted lies in the page of who wrote it: another inspector's slot holds another packet. */
 static bool payload_is_gone(const struct step *s, const struct lane_early *e)
 {
-	return (e->answer.set & SPW_VERDICT_PAYLOAD) && e->inspector != s->l->inspector;
+	return (e->answer.set & SPW_VERDICT_PAYLOAD) && !s->l->report_only && e->inspector != s->l->inspector;
 }
 
 static void settle_early(struct step *s, const struct lane_early *e)

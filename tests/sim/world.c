@@ -112,10 +112,10 @@ static void settled(struct world *w, unsigned class, struct id_record *r, enum k
 		t->overtaken++;
 	}
 	t->column[r->column]++;
-	if (r->column == COLUMN_NONE)
-		check_policy(w, class, r);
-	else if (r->column != POISONED)
+	if (r->column != COLUMN_NONE && r->column != POISONED)
 		return;
+	if (r->column == COLUMN_NONE && !r->payload_gone)
+		check_policy(w, class, r);
 	if (fate == FATE_VERDICT)
 		t->policy_shut++;
 	else
@@ -129,6 +129,11 @@ static void batch_fate(struct world *w, const struct kernel_packet *packet, enum
 	if (!r || r->number != packet->number)
 		world_fail(w, "class %u: packet %llu leaves before its turn, the oldest id is %llu", w->call_class,
 			   (unsigned long long)packet->number, (unsigned long long)(r ? r->id : 0));
+	/* Its dead inspector took the payload along: by policy, whenever its turn is. */
+	if (r->column == MODIFIED && !w->plan.report_only) {
+		r->column = COLUMN_NONE;
+		r->payload_gone = true;
+	}
 	settled(w, w->call_class, r, fate);
 }
 

@@ -34,6 +34,7 @@ struct id_record {
 	enum column column;
 	bool read;            /* its message has left the socket */
 	bool discarded;       /* by the engine */
+	bool payload_gone;    /* with the inspector that had answered it */
 	uint32_t answered;    /* published by this inspector, */
 	uint64_t answered_at; /* in this many steps of the engine */
 };
