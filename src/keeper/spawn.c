@@ -110,7 +110,7 @@ static void pin(int cpu)
 static void run_child(const struct spawn *s)
 {
 	const char *what = "descriptors";
-	int exe, error = place_descriptors(s, &exe);
+	int exe = -1, error = place_descriptors(s, &exe);
 
 	pin(s->cpu);
 	if (!error) {
