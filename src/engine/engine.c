@@ -17,22 +17,12 @@
 #include <unistd.h>
 
 #define FIRST_WORD_MS 5000
-#define SPIN_NS       30000u
 
 static uint64_t until_next_look(const struct engine *e)
 {
 	uint64_t now = clock_ns(), next = e->looked_ns + lane_step_ns(&e->lane);
 
 	return next > now ? next - now : 0;
-}
-
-/* Rung before there is an answer: the inspector is looking at a packet, and is mostly done with it at once. */
-static void await_answer(const struct engine *e)
-{
-	uint64_t until = clock_ns() + SPIN_NS;
-
-	while (!engine_answers_wait(e) && clock_ns() < until)
-		;
 }
 
 /* Sleeps until there is an answer, a request or the next step of the clock. True where the engine is to leave. */
@@ -48,10 +38,8 @@ static bool rest(struct engine *e, bool more)
 		timeout.tv_nsec = (long)until_next_look(e);
 	(void)ppoll(p, 2, &timeout, NULL);
 	__atomic_store_n(&e->state->engine_sleeps, 0, __ATOMIC_RELAXED);
-	if (p[1].revents) {
+	if (p[1].revents)
 		(void)!read(ENGINE_FD_BELL, &rings, sizeof(rings));
-		await_answer(e);
-	}
 	if (!p[0].revents)
 		return false;
 	if (!e->orphan_ns)

@@ -180,7 +180,7 @@ void answer_put(struct answerer *a, const struct channel_answer *d)
 	a->open = true;
 }
 
-void answer_ring(struct answerer *a)
+static void ring(struct answerer *a)
 {
 	const uint64_t one = 1;
 
@@ -192,5 +192,5 @@ void answer_publish(struct answerer *a)
 {
 	close_run(a);
 	__atomic_store_n(&a->out->produced, a->produced, __ATOMIC_SEQ_CST);
-	answer_ring(a);
+	ring(a);
 }

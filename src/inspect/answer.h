@@ -62,7 +62,4 @@ void answer_put(struct answerer *a, const struct channel_answer *draft);
 /* Publishes what has been put, and rings the engine's bell where it sleeps. */
 void answer_publish(struct answerer *a);
 
-/* Wakes the engine where it sleeps: an answer is about to come. */
-void answer_ring(struct answerer *a);
-
 #endif

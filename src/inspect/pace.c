@@ -6,7 +6,6 @@
 
 #define MEASURE_NS    1000000u /* a rate is that of at least so long */
 #define SLOW_NS       1000000u /* a batch that takes longer holds up other classes, and packets that it can't yet decide */
-#define QUICK_NS      30000u
 #define BATCH_FIRST   16u
 #define VAIN_DOUBLING 6u /* at most 64 batches without a nap after those in vain */
 
@@ -53,7 +52,6 @@ uint64_t pace_end(struct pace *p, unsigned n, uint64_t now_ns)
 {
 	const unsigned batch = p->batch;
 
-	p->quick = now_ns - p->begun < QUICK_NS;
 	fit_batch(p, n, now_ns - p->begun);
 	measure(p, n, now_ns);
 	judge_nap(p, n);

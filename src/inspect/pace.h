@@ -23,7 +23,6 @@ struct pace {
 	unsigned expected;    /* packets in a nap's time, as of the last measurement */
 	unsigned vain, pause; /* naps in vain in a row; batches until the next one is tried */
 	unsigned napped;      /* 1: a nap preceded this batch */
-	unsigned quick;       /* 1: the last batch was shown within the time that it takes the engine to wake up */
 };
 
 void pace_start(struct pace *p);

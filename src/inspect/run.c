@@ -101,9 +101,6 @@ static int serve(struct push *push)
 			(void)lane_wait(lane, -1);
 			continue;
 		}
-		/* It wakes up while the packets are looked at. */
-		if (push->pace.quick)
-			answer_ring(&lane->pen);
 		pace_begin(&push->pace, clock_ns());
 		show_batch(push);
 		nap(pace_end(&push->pace, (unsigned)n, clock_ns()));
