@@ -64,7 +64,6 @@ struct engine_page {
 	uint32_t inspectors;                             /* number of the last one made */
 	uint32_t lied;                                   /* enum lane_result of an answer that did not hold; 0: none */
 	uint64_t ticked_ns;                              /* the engine's loop was here, CLOCK_MONOTONIC */
-	uint32_t failed;                                 /* positive errno of an engine that could not go on */
 	uint64_t commit; /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];

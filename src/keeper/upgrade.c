@@ -175,14 +175,6 @@ static int become(struct keeper *k, int exe, bool back, const char *why)
 	return error;
 }
 
-static struct keeper_process resumed(const struct handover_process *p)
-{
-	if (p->pidfd >= 0)
-		(void)fcntl(p->pidfd, F_SETFD, FD_CLOEXEC);
-	return (struct keeper_process){
-	    .pid = p->pid, .pidfd = p->pidfd, .adopted = p->adopted, .started_ns = clock_ns()};
-}
-
 static int ours(int fd)
 {
 	if (fd >= 0)
@@ -190,11 +182,10 @@ static int ours(int fd)
 	return fd;
 }
 
-static void *map(int fd, size_t size)
+static struct keeper_process resumed(const struct handover_process *p)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	return p == MAP_FAILED ? NULL : p;
+	return (struct keeper_process){
+	    .pid = p->pid, .pidfd = ours(p->pidfd), .adopted = p->adopted, .started_ns = clock_ns()};
 }
 
 static int read_lane(struct keeper_lane *l, const struct handover_lane *h)
@@ -217,13 +208,13 @@ static int read_lane(struct keeper_lane *l, const struct handover_lane *h)
 	l->listener = ours(h->listener);
 	l->engine_socket = ours(h->engine_socket);
 	l->engine = resumed(&h->engine);
-	l->page = map(l->page_fd, sizeof(*l->page));
+	l->page = keeper_map_page(l->page_fd, sizeof(*l->page));
 	if (!l->page)
 		return -ENOMEM;
 	if (h->answers >= 0)
 		l->seat = (struct keeper_seat){.number = h->inspector_number,
 					       .answers_fd = ours(h->answers),
-					       .answers = map(h->answers, sizeof(*l->seat.answers)),
+					       .answers = keeper_map_page(h->answers, sizeof(*l->seat.answers)),
 					       .process = resumed(&h->inspector)};
 	l->was_ready = true;
 	memcpy(l->suspect, h->suspect, sizeof(l->suspect));
@@ -237,7 +228,7 @@ static int read_lane(struct keeper_lane *l, const struct handover_lane *h)
 
 int keeper_resume(struct keeper *k, const struct keeper_config *config, int handover)
 {
-	struct handover *h = map(handover, sizeof(*h));
+	struct handover *h = keeper_map_page(handover, sizeof(*h));
 	int status, error = 0;
 
 	if (!h || h->layout != KEEPER_LAYOUT || h->lanes > KEEPER_LANES)
@@ -255,7 +246,7 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 	k->upgrade.old_exe = ours(h->exe);
 	k->upgrade.back = h->back;
 	snprintf(k->upgrade.why, sizeof(k->upgrade.why), "%s", h->why);
-	k->board = map(k->board_fd, sizeof(*k->board));
+	k->board = keeper_map_page(k->board_fd, sizeof(*k->board));
 	k->board_read_fd = keeper_reopen_read_only(k->board_fd);
 	k->upgrade.old_plugin = -1;
 	status = keeper_open_program(k);
