@@ -27,8 +27,7 @@ struct spw_queue_config engine_config(const struct engine *e, unsigned class, en
 	return config;
 }
 
-/* Where its page is gone (two engines died over one dead inspector), the packet is dropped rather than sent as it was.
- */
+/* Where the inspector's page can't be had any more, the packet is dropped rather than sent as it was. */
 static void set_payload(const struct engine *e, const struct lane_order *o, struct spw_verdict *v)
 {
 	if (!(o->set & SPW_VERDICT_PAYLOAD))

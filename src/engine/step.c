@@ -29,11 +29,6 @@
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
-static bool passing(const struct lane_class *c)
-{
-	return c->state == STATE_OPEN || c->state == STATE_SHUT;
-}
-
 /* The kernel has the mode that the state wants; where a config did not get through, it is sent again. */
 static void heal(struct engine *e, unsigned i, uint32_t copy_mode)
 {
@@ -182,9 +177,11 @@ static enum unread first_message(int fd, int peek, uint32_t *id)
 /* At once: its message is gone, and a successor has to know. */
 static void note_discarded(struct engine *e, unsigned i, uint64_t id)
 {
-	if (id <= e->lane.class[i].settled)
+	struct lane_class *c = &e->lane.class[i];
+
+	if (id <= c->settled)
 		return;
-	lane_discarded(&e->lane.class[i], e -> early[i], id, REASON_LATE);
+	lane_discarded(c, e->early[i], id, REASON_LATE);
 	e->changed = true;
 	if (engine_commit(e))
 		e->failed = true;
@@ -222,7 +219,7 @@ static void discard(struct engine *e)
 		struct lane_class *c = &e->lane.class[i];
 		uint64_t unread;
 
-		if (c->owed <= c->answered && !passing(c))
+		if (c->owed <= c->answered && !lane_passing(c))
 			continue;
 		unread = discard_stale(e, i);
 		if (unread > c->settled)
@@ -247,7 +244,7 @@ static void look_for_inspector(struct engine *e)
 			continue;
 		e->page->config[i].copy_range = range;
 		config = engine_config(e, i, STATE_INSPECTING);
-		if (!passing(&e->lane.class[i]))
+		if (!lane_passing(&e->lane.class[i]))
 			(void)spw_queue_configure(e->queue[i], &config);
 	}
 	lane_inspector_active(&e->lane, e->inspector, clock_ns());
@@ -274,9 +271,8 @@ bool engine_step(struct engine *e)
 		error = engine_look_all(e);
 	/* Before time passes: what is answered is not late. Where more answers wait, time waits for them, a little. */
 	taken = take_answers(e);
-	more = taken == ANSWERS_A_STEP && now - e->lane.now_ns < TICK_NS
-		   ? true
-		   : lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+	more = (taken == ANSWERS_A_STEP && now - e->lane.now_ns < TICK_NS) ||
+	       lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
 	if (e->lane.stalled)
 		engine_tell(e, 2);
 	else

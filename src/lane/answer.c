@@ -7,8 +7,6 @@
 
 #include <spillway/packet.h>
 
-#define TABLE_END 65536u
-
 static bool kernel_verdict(uint32_t verdict)
 {
 	return verdict == SPW_DROP || verdict == SPW_ACCEPT || verdict == SPW_QUEUE || verdict == SPW_REPEAT;
@@ -119,7 +117,6 @@ static void book_late(struct step *s, const struct channel_answer *a, uint64_t p
 static enum lane_result take_in_order(struct step *s, const struct channel_answer *a, uint64_t first, uint64_t last)
 {
 	struct lane_class *c = s->c;
-
 	bool skips = first > c->settled + 1;
 
 	if (skips && !lane_skip_gaps(s, first - 1))

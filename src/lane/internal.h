@@ -7,6 +7,9 @@
 
 #include "lane/lane.h"
 
+/* From so many held packets on, the kernel drops some without counting them at the socket. */
+#define TABLE_END 65536u
+
 /* A class in one step. */
 struct step {
 	struct lane *l;

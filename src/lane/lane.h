@@ -266,6 +266,12 @@ void lane_turn(struct lane_class *c, enum lane_reason reason);
 /* After an opening by hand (REASON_MANUAL): the next tick inspects again. */
 void lane_return(struct lane_class *c);
 
+/* Everything passes it, or is dropped, uninspected. */
+static inline bool lane_passing(const struct lane_class *c)
+{
+	return c->state == STATE_OPEN || c->state == STATE_SHUT;
+}
+
 /* True where no tick is to be waited for: the class is open or shut and nothing is held. */
 bool lane_turned(const struct lane_class *c);
 

@@ -11,19 +11,12 @@
 
 #include <assert.h>
 
-/* From so many held packets on, the kernel drops some without counting them at the socket. */
-#define TABLE_END 65536u
-#define STABLE    8u /* samples that must agree: the kernel's line is printed without its lock */
+#define STABLE 8u /* samples that must agree: the kernel's line is printed without its lock */
 
 /* The kernel's flag, as the policy for `full` sets it. */
 static bool flag_open(const struct lane_class *c)
 {
 	return !lane_shuts(&c->config, REASON_FULL);
-}
-
-static bool passing(const struct lane_class *c)
-{
-	return c->state == STATE_OPEN || c->state == STATE_SHUT;
 }
 
 void lane_book_gaps(struct lane_class *c, uint64_t upto, uint64_t gaps)
@@ -180,7 +173,7 @@ static void watch_length(struct lane_class *c, uint64_t ids, const struct lane_s
 {
 	bool may_be_full = c->last.held + (ids - c->ids) >= c->config.length;
 
-	if (c->counted || passing(c))
+	if (c->counted || lane_passing(c))
 		return;
 	if (flag_open(c) && may_be_full)
 		c->books.uncounted = true;
@@ -221,7 +214,7 @@ static void book_queue_drops(struct lane_class *c, uint32_t now)
 {
 	uint64_t drops = now - c->last.queue_dropped;
 
-	c->books.shut[passing(c) ? c->reason : REASON_FULL] += drops;
+	c->books.shut[lane_passing(c) ? c->reason : REASON_FULL] += drops;
 	c->queue_dropped += drops;
 }
 
@@ -239,7 +232,7 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	c->pressed = now->pressed;
 	c->last = *now;
 	assert(c->settled <= c->ids);
-	if (passing(c))
+	if (lane_passing(c))
 		settle_passing(c);
 	if (now->coherent)
 		find_gaps(c);
@@ -261,7 +254,7 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 	}
 	c->flag_was_on = true;
 	/* A shorter queue may be full already. */
-	if (flag_open(c) && !c->counted && !passing(c) && c->held >= c->config.length)
+	if (flag_open(c) && !c->counted && !lane_passing(c) && c->held >= c->config.length)
 		c->books.uncounted = true;
 }
 
@@ -271,7 +264,7 @@ void lane_counted(struct lane_class *c, int64_t beyond, bool fresh)
 	int64_t more = beyond - c->beyond;
 
 	if (fresh || !c->counted) {
-		c->books.uncounted |= c->counted || passing(c);
+		c->books.uncounted |= c->counted || lane_passing(c);
 		c->counted = true;
 	} else if (more >= 0 || (uint64_t)-more <= least(*column, c->passed)) {
 		*column += (uint64_t)more;
@@ -279,5 +272,5 @@ void lane_counted(struct lane_class *c, int64_t beyond, bool fresh)
 	}
 	c->beyond = beyond;
 	/* What is counted from now on passed for this reason. */
-	c->passed_reason = passing(c) ? c->reason : REASON_FULL;
+	c->passed_reason = lane_passing(c) ? c->reason : REASON_FULL;
 }

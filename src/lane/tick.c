@@ -32,20 +32,15 @@
 /* Above any id that is assigned while the opening is carried out. */
 #define FAR_AHEAD    (1u << 30)
 
-static bool passing(const struct lane_class *c)
-{
-	return c->state == STATE_OPEN || c->state == STATE_SHUT;
-}
-
 bool lane_turned(const struct lane_class *c)
 {
-	return passing(c) && !c->held;
+	return lane_passing(c) && !c->held;
 }
 
 void lane_turn(struct lane_class *c, enum lane_reason reason)
 {
 	c->reason = reason;
-	c->turning = !passing(c) || lane_shuts(&c->config, reason) != (c->state == STATE_SHUT);
+	c->turning = !lane_passing(c) || lane_shuts(&c->config, reason) != (c->state == STATE_SHUT);
 }
 
 static void begin_window(struct lane_class *c, uint64_t now)
@@ -286,7 +281,7 @@ void lane_return(struct lane_class *c)
 {
 	if (c->turning)
 		c->turning = false;
-	else if (passing(c) && c->reason == REASON_MANUAL)
+	else if (lane_passing(c) && c->reason == REASON_MANUAL)
 		c->reason = REASON_DOWN;
 }
 
@@ -301,7 +296,7 @@ static bool tick_class(struct step *s, uint64_t now)
 
 	if (!lane_room(s->out))
 		return true;
-	if (passing(c)) {
+	if (lane_passing(c)) {
 		tick_passing(s, now);
 		return false;
 	}
@@ -328,7 +323,7 @@ static void watch_progress(struct lane *l, uint64_t now)
 	for (unsigned i = 0; i < l->classes; i++) {
 		const struct lane_class *c = &l->class[i];
 
-		waits |= (!passing(c) && c->held) || (l->busy && c->answered < c->owed);
+		waits |= (!lane_passing(c) && c->held) || (l->busy && c->answered < c->owed);
 	}
 	if (!l->inspector || !l->hung_ns) {
 		l->wait_ns = 0;
