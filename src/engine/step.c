@@ -24,6 +24,7 @@
 #define ANSWERS_A_STEP  256      /* bounds the work between two looks */
 #define TICK_NS         5000000u /* lateness is judged at least so often, whatever answers wait */
 #define DISCARDS_A_STEP 512
+#define DISCARD_MOST    64 /* messages in one call */
 #define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
@@ -187,28 +188,54 @@ static void note_discarded(struct engine *e, unsigned i, uint64_t id)
 		e->failed = true;
 }
 
+/* Throws away the first messages, at most so many; one that is not settled yet is noted. */
+static void throw_away(struct engine *e, unsigned i, unsigned many)
+{
+	struct lane_class *c = &e->lane.class[i];
+	static uint8_t head[DISCARD_MOST][32];
+	struct iovec iov[DISCARD_MOST];
+	struct mmsghdr m[DISCARD_MOST] = {0};
+	uint32_t id;
+	int n;
+
+	for (unsigned k = 0; k < many; k++) {
+		iov[k] = (struct iovec){.iov_base = head[k], .iov_len = sizeof(head[k])};
+		m[k].msg_hdr = (struct msghdr){.msg_iov = &iov[k], .msg_iovlen = 1};
+	}
+	n = recvmmsg(spw_queue_fd(e->queue[i]), m, many, MSG_DONTWAIT, NULL);
+	for (int k = 0; k < n; k++)
+		if (packet_id(head[k], m[k].msg_len, &id))
+			note_discarded(e, i, lane_widen(c->settled, id));
+}
+
 /*
- * Throws away what is unread and settled already, else it fills the buffer. What is thrown away unsettled, because
- * somebody read in between, is noted: nobody will inspect it. Returns the first id that is still unread; the one after
- * the last assigned where there is none.
+ * Throws away what is unread and settled already, else it fills the buffer: half of what there may be at a time, since
+ * somebody may read in between. What is thrown away unsettled all the same is noted: nobody will inspect it. Returns
+ * the first id that is still unread; the one after the last assigned where there is none.
  */
 static uint64_t discard_stale(struct engine *e, unsigned i)
 {
 	struct lane_class *c = &e->lane.class[i];
 	int fd = spw_queue_fd(e->queue[i]);
-	uint64_t none = c->ids + 1;
+	uint64_t none = c->ids + 1, first = c->settled;
 	uint32_t id;
 
-	for (int n = 0; n < DISCARDS_A_STEP; n++) {
+	for (unsigned n = 0; n < DISCARDS_A_STEP;) {
 		enum unread what = first_message(fd, MSG_PEEK, &id);
+		uint64_t many = 1;
 
 		if (what == UNREAD_NONE)
 			return none;
-		if (what == UNREAD_PACKET && lane_widen(c->settled, id) > c->settled)
-			return lane_widen(c->settled, id);
-		what = first_message(fd, 0, &id);
 		if (what == UNREAD_PACKET)
-			note_discarded(e, i, lane_widen(c->settled, id));
+			first = lane_widen(c->settled, id);
+		if (first > c->settled)
+			return first;
+		if (what == UNREAD_PACKET)
+			many += (c->settled - first) / 2;
+		if (many > DISCARD_MOST)
+			many = DISCARD_MOST;
+		throw_away(e, i, (unsigned)many);
+		n += (unsigned)many;
 	}
 	return first_message(fd, MSG_PEEK, &id) == UNREAD_PACKET ? lane_widen(c->settled, id) : none;
 }

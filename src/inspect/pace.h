@@ -13,7 +13,7 @@
 
 #define PACE_BATCH_MOST 256u
 #define PACE_NAP_NS     50000u
-#define PACE_NAP_FOR    4u /* packets that are to come in a nap */
+#define PACE_NAP_FOR    10u /* packets that are to come in a nap */
 
 struct pace {
 	unsigned batch;       /* packets to receive at a time */

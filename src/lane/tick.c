@@ -9,7 +9,7 @@
 
 #define MS 1000000ull
 
-/* The breaker: a class is opened when most of its packets were late in four windows on end. */
+/* The breaker: a class is opened when most of its packets were late in four windows on end, or all in two. */
 #define WINDOW_NS    (50 * MS)
 #define BAD_WINDOWS  4u
 /* Then it is left in peace for a pause, that doubles with each probe that fails. */
@@ -63,12 +63,13 @@ static void enter(struct lane_class *c, enum lane_state state, uint64_t now)
 	begin_window(c, now);
 }
 
-/* The pause before the next probe: longer each time, until a long good time makes a new beginning. */
+/* The pause before the next probe: longer each time, most of all where nothing was in time, until a long good time
+ * makes a new beginning. */
 static void plan_probe(struct lane_class *c, uint64_t now)
 {
 	bool anew = !c->pause_ns || (c->state == STATE_INSPECTING && now - c->since_ns > GOOD_NS);
 
-	c->pause_ns = anew ? PAUSE_NS : least(c->pause_ns * 2, PAUSE_MAX_NS);
+	c->pause_ns = anew ? PAUSE_NS : least(c->pause_ns * (c->window_good ? 2 : 4), PAUSE_MAX_NS);
 	c->probe_ns = now + c->pause_ns;
 }
 
@@ -220,7 +221,7 @@ static void judge_window(struct step *s, uint64_t now)
 	if (now - c->window_ns < WINDOW_NS)
 		return;
 	if (c->window_late || c->window_good)
-		c->bad_windows = window_bad(c, 2) ? c->bad_windows + 1 : 0;
+		c->bad_windows = window_bad(c, 2) ? c->bad_windows + (c->window_good ? 1 : 2) : 0;
 	begin_window(c, now);
 	if (s->l->breaker && c->bad_windows >= BAD_WINDOWS)
 		lane_turn(c, REASON_LATE);
