@@ -102,7 +102,7 @@ $(BUILD)/obj/%.o: %.c
 $(LIB_A): $(call obj,$(LIB_SRC))
 $(MAIN_A): $(call obj,$(MAIN_SRC))
 $(CORE_A): $(call obj,$(CLI_SRC))
-$(SIM_A): $(call obj,tests/sim/kernel.c tests/sim/netlink.c)
+$(SIM_A): $(call obj,$(wildcard tests/sim/kernel*.c) tests/sim/netlink.c)
 $(LIB_A) $(MAIN_A) $(CORE_A) $(SIM_A):
 	$(call say,AR,$@)
 	@rm -f $@

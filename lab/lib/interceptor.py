@@ -69,7 +69,7 @@ class Interceptor:
         if kind is None and status != 0:
             raise LabError(f"spillway run: exit {status} after SIGTERM: {self.last_log()}")
 
-    def start(self, timeout=5.0, ready=True):
+    def start(self, timeout=20.0, ready=True):
         """Starts it and waits until it answers and (ready) every inspector is running. A second time: a new run takes
         over from a dead one."""
         with open(self.log, "ab") as log:
@@ -103,7 +103,7 @@ class Interceptor:
 
     def command(self, verb, *arguments, check=True):
         """spillway VERB --control … to its end."""
-        return self.host.run([self.binary, verb, "--control", self.control] + list(arguments), timeout=5, check=check)
+        return self.host.run([self.binary, verb, "--control", self.control] + list(arguments), timeout=20, check=check)
 
     def status(self):
         """The whole document of status --json."""

@@ -102,6 +102,19 @@ static bool parse_pair(struct lane_config *c, uint16_t *queue, bool *named, cons
 	return parse_reason(c, key, value);
 }
 
+/* True where more than one word of text begins with key=. */
+static bool given_twice(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+	unsigned count = 0;
+
+	for (const char *word = text; word; word = strchr(word, ',')) {
+		word += *word == ',';
+		count += !strncmp(word, key, len) && word[len] == '=';
+	}
+	return count > 1;
+}
+
 int parse_class(const char *text, struct lane_config *config, uint16_t *queue)
 {
 	char copy[512], *rest = copy, *word;
@@ -115,6 +128,10 @@ int parse_class(const char *text, struct lane_config *config, uint16_t *queue)
 		if (!value)
 			return usage_error("run: --class: %s: has no value; write %s=…", word, word);
 		*value++ = '\0';
+		if (given_twice(text, word))
+			return usage_error("run: --class: %s=: given twice; say it once, and name another queue in a "
+					   "--class of its own",
+					   word);
 		if (!parse_pair(config, queue, &named, word, value))
 			return usage_error(
 			    "run: --class: %s=%s: not understood; queue=N, policy=spill|shut, late=, down=, hung=, "

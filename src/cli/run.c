@@ -247,6 +247,7 @@ static bool taken(const struct keeper_config *k, uint16_t queue)
 static int set_classes(struct run_options *o)
 {
 	struct keeper_config *k = &o->keeper;
+	bool first_told = false;
 
 	k->classes = 1;
 	k->queue[0] = k->first;
@@ -258,8 +259,9 @@ static int set_classes(struct run_options *o)
 
 		if (status)
 			return status;
-		if (queue == k->first) {
+		if (queue == k->first && !first_told) {
 			k->class[0] = config;
+			first_told = true;
 			continue;
 		}
 		if (queue + (k->last - k->first) > 65535 || taken(k, queue))

@@ -129,6 +129,20 @@ static void print_coverage(const json_t *q, FILE *out)
 		print_unknown(q, out);
 }
 
+/* So much more often than anything else that some packets come to the inspector for ever. */
+static void print_rounds(const json_t *inspected, FILE *out)
+{
+	json_int_t requeued = count(inspected, "requeued"), others = status_sum(inspected) - requeued;
+
+	if (requeued > 1000 && requeued / 10 > others)
+		fprintf(out,
+			"    repeated or sent to a queue: %" JSON_INTEGER_FORMAT
+			", all other verdicts: %" JSON_INTEGER_FORMAT
+			": unless that is another queue, they may go round for ever;\n"
+			"      set a mark with that verdict, and let the queue's rule leave out packets that have it\n",
+			requeued, others);
+}
+
 static void print_kernel(const json_t *kernel, FILE *out)
 {
 	if (status_sum(kernel))
@@ -158,6 +172,7 @@ static void print_queue(const json_t *q, FILE *out)
 	print_state(q, out);
 	print_reasons("spilled", json_object_get(q, "spilled"), out);
 	print_reasons("shut", json_object_get(q, "shut"), out);
+	print_rounds(json_object_get(q, "inspected"), out);
 	print_coverage(q, out);
 	print_kernel(json_object_get(q, "kernel"), out);
 }

@@ -10,6 +10,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -46,17 +47,43 @@ static void delay_packet(void *self, const struct spw_packet *packet, struct spw
 	accept_packet(self, packet, verdict);
 }
 
+/* The keeper hands a plug-in on as a descriptor: people know it by its path. */
+static const char *path_of(const char *file, char *buf, size_t size)
+{
+	ssize_t len = readlink(file, buf, size - 1);
+
+	if (len <= 0)
+		return file;
+	buf[len] = '\0';
+	return buf;
+}
+
+/* dlerror() begins with the file where that is the one that it is about. */
+static const char *why(const char *file)
+{
+	const char *text = dlerror();
+	size_t len = strlen(file);
+
+	if (!text)
+		return "has no such symbol";
+	return !strncmp(text, file, len) && !strncmp(text + len, ": ", 2) ? text + len + 2 : text;
+}
+
 static const struct spw_inspector *load(const char *file)
 {
+	char buf[PATH_MAX];
+	const char *path = path_of(file, buf, sizeof(buf));
 	void *lib = dlopen(file, RTLD_NOW | RTLD_LOCAL);
 	const struct spw_inspector *insp = lib ? dlsym(lib, "spillway_inspector") : NULL;
 
 	if (!lib && access(file, R_OK) && errno == EACCES)
-		log_line(
-		    "inspector: the plug-in: %s; let the user that inspectors run as (spillway, else nobody) read it",
-		    strerror(EACCES));
+		log_line("inspector: %s: %s; let the user that inspectors run as (spillway, else nobody) read it", path,
+			 strerror(EACCES));
+	else if (!lib)
+		log_line("inspector: %s: %s; compile it for this machine as a shared object, linked with all it needs",
+			 path, why(file));
 	else if (!insp)
-		log_line("inspector: %s; a plug-in is a shared object that has SPW_INSPECTOR(...)", dlerror());
+		log_line("inspector: %s: %s; a plug-in has SPW_INSPECTOR(...)", path, why(file));
 	return insp;
 }
 

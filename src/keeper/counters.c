@@ -52,6 +52,17 @@ static bool read_least(struct keeper *k, struct keeper_lane *l, unsigned i, cons
 	return true;
 }
 
+void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, struct lane_class *c)
+{
+	uint64_t packets, bytes;
+
+	if (c->config.length || lane_shuts(&c->config, REASON_FULL) || !c->config.gso || k->counter.fd < 0 ||
+	    spw_counter_read(&k->counter, l->page->queue[i], &packets, &bytes))
+		return;
+	l->counted[i] = packets;
+	lane_counted(c, (int64_t)packets, false);
+}
+
 static void read_class(struct keeper *k, struct keeper_lane *l, unsigned i, const struct lane_class *c)
 {
 	struct reading r;

@@ -61,6 +61,8 @@ int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t
 int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed);
 
 /* counters.c */
+/* Class i, `c`, is about to be bound. With length 0 all passes from then on: its counter is read before. */
+void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, struct lane_class *c);
 void keeper_read_counters(struct keeper *k, uint64_t now_ns);
 
 /* upgrade.c */

@@ -117,6 +117,7 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 	l->page->orphan_ns = k->config.orphan_ns;
 	for (unsigned i = 0; i < l->classes && !status; i++) {
 		lane_class_init(&lane->class[i], &k -> config.class[i], now);
+		keeper_begin_counting(k, l, i, &lane->class[i]);
 		status = bind_class(k, l, i);
 	}
 	if (!status)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 int firewall_fail(char error[FIREWALL_ERROR], int err, const char *format, ...)
@@ -24,6 +25,37 @@ int firewall_no_command(char error[FIREWALL_ERROR], int err, const char *name, c
 {
 	return firewall_fail(error, err == -ENOENT ? -ENOEXEC : err, "%s: %s; install it%s", name,
 			     err == -ENOENT ? "not found" : strerror(-err), otherwise);
+}
+
+int firewall_other_policy(char error[FIREWALL_ERROR], const struct rule *r, const char *name)
+{
+	return firewall_fail(error, -EEXIST,
+			     "%s: there is a rule for the same traffic with --policy %s; --remove it first", name,
+			     r->shut ? "spill" : "shut");
+}
+
+enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *read, enum rule_own least,
+			    struct firewall_listed *listed)
+{
+	enum rule_own own = RULE_FOREIGN;
+	char *line = NULL;
+	size_t room = 0;
+
+	while (own < least && getline(&line, &room, rules) > 0)
+		own = read(r, line, listed);
+	free(line);
+	return own < least ? RULE_FOREIGN : own;
+}
+
+enum rule_own firewall_nearest(const struct rule *r, FILE *rules, firewall_reader *read)
+{
+	struct firewall_listed listed;
+	enum rule_own own, nearest = RULE_FOREIGN;
+
+	while ((own = firewall_next(r, rules, read, RULE_OF_QUEUE, &listed)) != RULE_FOREIGN)
+		if (own > nearest)
+			nearest = own;
+	return nearest;
 }
 
 int firewall_permission(uint16_t queue, char error[FIREWALL_ERROR])

@@ -34,6 +34,24 @@ int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ER
 __attribute__((format(printf, 3, 4))) int firewall_fail(char error[FIREWALL_ERROR], int err, const char *format, ...);
 /* For both: the command could not be run, for err. */
 int firewall_no_command(char error[FIREWALL_ERROR], int err, const char *name, const char *otherwise);
+/* For both: there is a rule for the same traffic with the other policy. */
+int firewall_other_policy(char error[FIREWALL_ERROR], const struct rule *r, const char *name);
+
+/* A rule that a firewall lists, and by what it is deleted. */
+struct firewall_listed {
+	struct words words;        /* iptables */
+	unsigned long long handle; /* nft */
+	bool conntrack;            /* it looks at connections */
+};
+/* Reads one line of a list: whose rule is it? What it may be deleted by, where it is Spillway's for the queue. */
+typedef enum rule_own firewall_reader(const struct rule *r, const char *line, struct firewall_listed *listed);
+
+/* For both: the next rule of a list that is `least` (not RULE_FOREIGN) or nearer to r; RULE_FOREIGN: no more. */
+enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *read, enum rule_own least,
+			    struct firewall_listed *listed);
+/* For both: the nearest to r of the list. */
+enum rule_own firewall_nearest(const struct rule *r, FILE *rules, firewall_reader *read);
+
 /* For both: 0, or -EPERM and its sentence where the caller may not change the firewall. Changes nothing. */
 int firewall_permission(uint16_t queue, char error[FIREWALL_ERROR]);
 

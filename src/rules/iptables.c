@@ -79,45 +79,39 @@ static int list(const struct rule *r, enum rule_family family, struct command *c
 	return run(&w, family, c, error);
 }
 
-static enum rule_own own_line(const struct rule *r, const char *line, struct words *w)
+static bool uses_conntrack(const struct words *w)
 {
+	for (size_t i = 0; i < w->count; i++)
+		if (!strcmp(w->at[i], "conntrack"))
+			return true;
+	return false;
+}
+
+static enum rule_own read_line(const struct rule *r, const char *line, struct firewall_listed *listed)
+{
+	struct words *w = &listed->words;
+
 	words_begin(w);
 	if (!words_split(w, line) || !w->count || strcmp(w->at[0], "-A") != 0)
 		return RULE_FOREIGN;
+	listed->conntrack = uses_conntrack(w);
 	for (size_t i = 1; i + 1 < w->count; i++)
 		if (!strcmp(w->at[i], "--comment"))
 			return rule_own(r, w->at[i + 1]);
 	return RULE_FOREIGN;
 }
 
-/* The next rule of the list that is Spillway's for this queue, as words; RULE_FOREIGN: no more. */
-static enum rule_own next_own(const struct rule *r, FILE *rules, struct words *w)
-{
-	enum rule_own own = RULE_FOREIGN;
-	char *line = NULL;
-	size_t room = 0;
-
-	while (own == RULE_FOREIGN && getline(&line, &room, rules) > 0)
-		own = own_line(r, line, w);
-	free(line);
-	return own;
-}
-
 /* What is there for the same traffic, or RULE_FOREIGN; a negative errno. */
 static int find(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
 {
 	struct command c;
-	struct words w;
-	enum rule_own own, best = RULE_FOREIGN;
-	const int err = list(r, family, &c, error);
+	int found = list(r, family, &c, error);
 
-	if (err)
-		return err;
-	while ((own = next_own(r, c.out, &w)) != RULE_FOREIGN)
-		if (own > best)
-			best = own;
+	if (found)
+		return found;
+	found = (int)firewall_nearest(r, c.out, read_line);
 	command_end(&c);
-	return (int)best;
+	return found;
 }
 
 /* 1: made; 0: it is there; a negative errno. */
@@ -132,9 +126,7 @@ static int apply_family(const struct rule *r, enum rule_family family, FILE *out
 		return 0;
 	}
 	if (err == RULE_OTHER_POLICY)
-		return firewall_fail(error, -EEXIST,
-				     "%s: there is a rule for the same traffic with --policy %s; --remove it first",
-				     program(family), r->shut ? "spill" : "shut");
+		return firewall_other_policy(error, r, program(family));
 	if (err < 0)
 		return err;
 	rule_iptables(r, family, &w);
@@ -224,31 +216,21 @@ static int delete_rule(const struct words *listed, enum rule_family family, char
 	return err;
 }
 
-static bool uses_conntrack(const struct words *w)
-{
-	for (size_t i = 0; i < w->count; i++)
-		if (!strcmp(w->at[i], "conntrack"))
-			return true;
-	return false;
-}
-
 static int remove_family(const struct rule *r, enum rule_family family, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
+	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
+	struct firewall_listed listed;
 	struct command c;
-	struct words w;
-	enum rule_own own;
 	unsigned count = 0;
 	bool conntrack = false;
 	int err = list(r, family, &c, error);
 
 	if (err)
 		return err;
-	while (!err && (own = next_own(r, c.out, &w)) != RULE_FOREIGN) {
-		if (!all && own < RULE_OTHER_POLICY)
-			continue;
-		err = delete_rule(&w, family, error);
+	while (!err && firewall_next(r, c.out, read_line, least, &listed) != RULE_FOREIGN) {
+		err = delete_rule(&listed.words, family, error);
 		count += !err;
-		conntrack |= !err && uses_conntrack(&w);
+		conntrack |= !err && listed.conntrack;
 	}
 	command_end(&c);
 	if (count)

@@ -87,13 +87,7 @@ static int try_rule(const struct rule *r, char error[FIREWALL_ERROR])
 		   : err;
 }
 
-/* A rule in nft's list. */
-struct listed {
-	unsigned long long handle;
-	bool conntrack;
-};
-
-static enum rule_own own_line(const struct rule *r, const char *line, struct listed *listed)
+static enum rule_own read_line(const struct rule *r, const char *line, struct firewall_listed *listed)
 {
 	static const char comment[] = " comment \"", end[] = "\" # handle ";
 	const char *from = strstr(line, comment), *to = from ? strstr(from, end) : NULL;
@@ -106,19 +100,6 @@ static enum rule_own own_line(const struct rule *r, const char *line, struct lis
 	listed->handle = strtoull(to + strlen(end), NULL, 10);
 	listed->conntrack = strstr(line, "ct ") != NULL;
 	return rule_own(r, text);
-}
-
-/* The next rule of the list that is Spillway's for this queue; RULE_FOREIGN: no more. */
-static enum rule_own next_own(const struct rule *r, FILE *rules, struct listed *listed)
-{
-	enum rule_own own = RULE_FOREIGN;
-	char *line = NULL;
-	size_t room = 0;
-
-	while (own == RULE_FOREIGN && getline(&line, &room, rules) > 0)
-		own = own_line(r, line, listed);
-	free(line);
-	return own;
 }
 
 /* Lists the hook's chain. 0: command_end() is left to do; -ENOENT: there is no such chain. */
@@ -140,18 +121,14 @@ static int list(const struct rule *r, struct command *c, char error[FIREWALL_ERR
 /* What is there for the same traffic, or RULE_FOREIGN; a negative errno. */
 static int find(const struct rule *r, char error[FIREWALL_ERROR])
 {
-	enum rule_own own, best = RULE_FOREIGN;
-	struct listed listed;
 	struct command c;
-	const int err = list(r, &c, error);
+	int found = list(r, &c, error);
 
-	if (err)
-		return err == -ENOENT ? (int)RULE_FOREIGN : err;
-	while ((own = next_own(r, c.out, &listed)) != RULE_FOREIGN)
-		if (own > best)
-			best = own;
+	if (found)
+		return found == -ENOENT ? (int)RULE_FOREIGN : found;
+	found = (int)firewall_nearest(r, c.out, read_line);
 	command_end(&c);
-	return (int)best;
+	return found;
 }
 
 /* Where a rule still counts with it, the kernel keeps it. */
@@ -195,9 +172,7 @@ int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 		return 0;
 	}
 	if (err == RULE_OTHER_POLICY)
-		return firewall_fail(error, -EEXIST,
-				     "nft: there is a rule for the same traffic with --policy %s; --remove it first",
-				     r->shut ? "spill" : "shut");
+		return firewall_other_policy(error, r, "nft");
 	if (err >= 0)
 		err = make(r, error);
 	if (!err)
@@ -215,9 +190,9 @@ static int delete_rule(const struct rule *r, unsigned long long handle, char err
 
 int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
-	struct listed listed;
+	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
+	struct firewall_listed listed;
 	struct command c;
-	enum rule_own own;
 	unsigned count = 0;
 	bool conntrack = false;
 	int err = firewall_permission(r->queue, error);
@@ -228,9 +203,7 @@ int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ER
 		fprintf(out, "nft: no such rule; nothing to remove\n");
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	while (!err && (own = next_own(r, c.out, &listed)) != RULE_FOREIGN) {
-		if (!all && own < RULE_OTHER_POLICY)
-			continue;
+	while (!err && firewall_next(r, c.out, read_line, least, &listed) != RULE_FOREIGN) {
 		err = delete_rule(r, listed.handle, error);
 		count += !err;
 		conntrack |= !err && listed.conntrack;

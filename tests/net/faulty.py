@@ -16,6 +16,9 @@ class Scene:
 
     def __init__(self, world, interceptor, datagrams):
         self.world, self.interceptor, self.datagrams = world, interceptor, datagrams
+        # On a busy machine the first inspector may take so long to start that the class was open meanwhile.
+        queue = interceptor.try_queue()
+        self.unknown = queue is not None and queue["uncounted"] is None
 
     def send(self, count=50, bursts=1):
         for _ in range(bursts):
@@ -38,10 +41,10 @@ class Scene:
         equal(f"{what}: seen is the sum of the columns", q["seen"], columns(q))
         equal(f"{what}: lost", q["lost"], 0)
         equal(f"{what}: the rule has counted what was sent", self.world.b.packets("filter", "NFQUEUE"), sent)
-        if outside and q["uncounted"] is None:
+        if (outside or self.unknown) and q["uncounted"] is None:
             holds(f"{what}: seen {q['seen']} is not more than was sent", q["seen"] <= sent)
         else:
-            equal(f"{what}: seen is what was sent", (q["seen"], q["uncounted"]), (sent, 0))
+            equal(f"{what}: seen is what was sent: {self.interceptor.log_lines()}", (q["seen"], q["uncounted"]), (sent, 0))
         return q
 
     def inspects(self, what):

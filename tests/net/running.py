@@ -54,8 +54,8 @@ def holds(what, fact):
         raise AssertionError(what)
 
 
-def until(what, fact, seconds=5):
-    """Waits until fact() holds: for things that happen in another process."""
+def until(what, fact, seconds=20):
+    """Waits until fact() holds: for things that happen in another process, on a machine that may be busy."""
     end = time.monotonic() + seconds
     while not fact():
         holds(f"{what}: not within {seconds} s", time.monotonic() < end)

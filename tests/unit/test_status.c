@@ -220,6 +220,34 @@ static void tables(void **state)
 	json_decref(empty);
 }
 
+/* One class whose verdicts were these: is it told that packets go round? */
+static bool rounds_told(int requeued, int accepted)
+{
+	json_t *s = json_pack("{s:[{s:[{s:{s:i,s:i}}]}]}", "lanes", "queues", "inspected", "accepted", accepted,
+			      "requeued", requeued);
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	bool told;
+
+	status_table(s, out);
+	fclose(out);
+	told = strstr(text, "go round for ever");
+	free(text);
+	json_decref(s);
+	return told;
+}
+
+/* Once or a few times for each packet is what the verdict is for. */
+static void a_packet_that_goes_round(void **state)
+{
+	(void)state;
+	assert_true(rounds_told(200000, 0));
+	assert_true(rounds_told(200000, 19999));
+	assert_false(rounds_told(200000, 20000));
+	assert_false(rounds_told(1000, 0));
+}
+
 static void the_audit(void **state)
 {
 	json_t *audit = audit_json(status), *s;
@@ -316,6 +344,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_counter, fill),
 	    cmocka_unit_test(garbage),
 	    cmocka_unit_test_setup_teardown(tables, make, release),
+	    cmocka_unit_test(a_packet_that_goes_round),
 	    cmocka_unit_test_setup_teardown(the_audit, make, release),
 	    cmocka_unit_test(requests),
 	    cmocka_unit_test(replies),
