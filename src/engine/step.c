@@ -24,7 +24,7 @@
 #define ANSWERS_A_STEP  256      /* bounds the work between two looks */
 #define TICK_NS         5000000u /* lateness is judged at least so often, whatever answers wait */
 #define DISCARDS_A_STEP 512
-#define DISCARD_MOST    64 /* messages in one call */
+#define DISCARD_MOST    64  /* messages in one call */
 #define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */

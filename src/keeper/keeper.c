@@ -25,6 +25,7 @@
 #define STOP_PATIENCE_MS 500
 #define TEND_MS          100
 #define CONTROL_SOON     1000000000ull /* a control process that dies sooner is not replaced at once */
+#define FIRST_START_NS   900000000ull  /* the first inspector has so much longer than others before a class opens */
 #define ASKS             8             /* of control's requests at a time */
 #define LINE_RATE        1250000000ull /* bytes a second: 10 Gbit/s */
 
@@ -112,7 +113,7 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 			      .report_only = k->config.report_only,
 			      .hung_ns = k->config.hung_ns,
 			      .now_ns = now,
-			      .down_ns = now,
+			      .down_ns = now + FIRST_START_NS,
 			      .down_reason = REASON_DOWN};
 	l->page->orphan_ns = k->config.orphan_ns;
 	for (unsigned i = 0; i < l->classes && !status; i++) {

@@ -288,7 +288,7 @@ void lane_return(struct lane_class *c)
 
 static bool down_for_long(const struct lane *l, uint64_t now)
 {
-	return !l->inspector && (l->down_long || now - l->down_ns >= DOWN_NS);
+	return !l->inspector && (l->down_long || now >= l->down_ns + DOWN_NS);
 }
 
 static bool tick_class(struct step *s, uint64_t now)

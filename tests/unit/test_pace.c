@@ -54,7 +54,7 @@ static void load_is_taken_in_larger_batches(void **unused)
 
 	(void)unused;
 	for (unsigned i = 0; i < 1000; i++) {
-		naps += batch(8, 10000) > 0;
+		naps += batch(14, 10000) > 0;
 		now += 1000;
 	}
 	assert_true(naps > 800);
