@@ -32,6 +32,14 @@ struct {
 	__type(value, struct gate_cpu);
 } cpus SEC(".maps");
 
+/* admitted_bytes behind admission n, at n modulo GATE_RING. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GATE_RING);
+	__type(key, uint32_t);
+	__type(value, uint64_t);
+} ring SEC(".maps");
+
 /* A new flow begins in `oneway` and moves on when the other end answers: a flood of senders evicts only its like. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -93,6 +101,8 @@ static __always_inline bool full(uint32_t times)
 	const uint64_t packets = READ(page.limit_packets), bytes = READ(page.limit_bytes);
 	const uint64_t gone = READ(page.gone);
 	const int64_t held = (int64_t)(READ(page.admitted) - gone);
+	const uint32_t at = gone % GATE_RING;
+	const uint64_t *then;
 
 	if (held <= 0)
 		return false;
@@ -103,7 +113,8 @@ static __always_inline bool full(uint32_t times)
 	/* More than the kernel's queue can hold, and than the ring knows. */
 	if (held >= (int64_t)GATE_RING)
 		return true;
-	return READ(page.admitted_bytes) - READ(page.ring[gone % GATE_RING]) >= bytes * times;
+	then = bpf_map_lookup_elem(&ring, &at);
+	return then && READ(page.admitted_bytes) - READ(*then) >= bytes * times;
 }
 
 static __always_inline bool late(uint64_t now)
@@ -118,8 +129,11 @@ static __always_inline uint64_t admit(uint32_t length, uint64_t now)
 {
 	const uint64_t number = __sync_fetch_and_add(&page.admitted, 1) + 1;
 	const uint64_t bytes = __sync_fetch_and_add(&page.admitted_bytes, length) + length;
+	const uint32_t at = number % GATE_RING;
+	uint64_t *here = bpf_map_lookup_elem(&ring, &at);
 
-	WRITE(page.ring[number % GATE_RING], bytes);
+	if (here)
+		WRITE(*here, bytes);
 	WRITE(page.admitted_ns, now);
 	return number;
 }
@@ -570,28 +584,27 @@ int tell(struct gate_ask *in)
 	struct gate_cpu *cpu = cpu_row();
 	const uint64_t now = bpf_ktime_get_ns();
 	struct gate_key key = in->key;
-	struct gate_flow fresh = {.begun_ns = now, .since_ns = now, .last_ns = now, .asked_ns = now};
+	const uint32_t state = in->state, reason = in->reason;
+	struct gate_flow fresh = {.begun_ns = now, .since_ns = now, .last_ns = now};
 	struct gate_flow *f;
 	bool answered;
 
-	if (!cpu || in->state >= GATE_FLOW_STATES || in->reason >= REASONS)
-		return -22;
+	if (!cpu || state >= GATE_FLOW_STATES || reason >= REASONS)
+		return -22; /* EINVAL */
 	f = find(&key, &answered);
-	if (!f && in->state == GATE_FLOW_INSPECT)
+	if (!f && state == GATE_FLOW_INSPECT)
 		return 0;
 	if (!f) {
 		/* Nobody knows what is held of it: all that is admitted by now counts as its own. */
 		fresh.last_admitted = READ(page.admitted);
-		fresh.pending_reason = in->reason;
-		fresh.pending = in->state;
-		return bpf_map_update_elem(&oneway, &key, &fresh, BPF_ANY);
+		f = &fresh;
 	}
-	if (in->state == GATE_FLOW_INSPECT) {
-		become(f, GATE_FLOW_INSPECT, 0, now, cpu);
-		return 0;
+	if (state == GATE_FLOW_INSPECT || state == GATE_FLOW_SHUT) {
+		become(f, state, reason, now, cpu);
+	} else {
+		f->asked_ns = now;
+		f->pending_reason = reason;
+		WRITE(f->pending, state);
 	}
-	f->asked_ns = now;
-	f->pending_reason = in->reason;
-	WRITE(f->pending, in->state);
-	return 0;
+	return f == &fresh ? bpf_map_update_elem(&oneway, &key, &fresh, BPF_ANY) : 0;
 }

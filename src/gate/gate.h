@@ -33,7 +33,7 @@ struct gate {
 	bool readonly;
 	unsigned cpu_count;
 	struct gate_page *page;     /* shared with the program; write by gate_set_*() and gate_look() alone */
-	const struct gate_cpu *cpu; /* rows of counters: gate_books() */
+	const struct gate_cpu *cpu; /* rows of counters: gate_books(). Read-only: both are copies, see gate_refresh() */
 };
 
 /*
@@ -51,6 +51,13 @@ int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *w
 
 /* The same from descriptors that somebody has handed on; takes them over, on failure too. */
 int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gate_why *why);
+
+/*
+ * Takes new copies where `g` is read-only: the kernel maps nothing from a descriptor that may not write. (It asks it,
+ * without privileges from Linux 5.19 on; before, or where kernel.unprivileged_bpf_disabled is not set: CAP_BPF.) Else
+ * does nothing.
+ */
+int gate_refresh(struct gate *g);
 
 /* Closes and unmaps; what is pinned stays. */
 void gate_close(struct gate *g);

@@ -236,9 +236,19 @@ static int check_map(int fd, enum gate_fd which, uint32_t *entries)
 	return 0;
 }
 
+int gate_refresh(struct gate *g)
+{
+	if (!g->readonly)
+		return 0;
+	for (uint32_t i = 0; i < g->cpu_count; i++)
+		if (bpf_map_lookup_elem(g->fd[GATE_FD_CPUS], &i, (void *)&g->cpu[i]))
+			return -errno;
+	return bpf_map_lookup_elem(g->fd[GATE_FD_PAGE], &(uint32_t){0}, g->page) ? -errno : 0;
+}
+
 static int map_pages(struct gate *g)
 {
-	const int access = g->readonly ? PROT_READ : PROT_READ | PROT_WRITE;
+	const int access = PROT_READ | PROT_WRITE;
 	void *page, *cpu;
 
 	page = mmap(NULL, mapped(sizeof(*g->page)), access, MAP_SHARED, g->fd[GATE_FD_PAGE], 0);
@@ -249,7 +259,14 @@ static int map_pages(struct gate *g)
 	if (cpu == MAP_FAILED)
 		return -errno;
 	g->cpu = cpu;
-	return g->page->version == GATE_VERSION ? 0 : -EPROTO;
+	return 0;
+}
+
+static int copy_pages(struct gate *g)
+{
+	g->page = aligned_alloc(64, sizeof(*g->page));
+	g->cpu = aligned_alloc(64, g->cpu_count * sizeof(*g->cpu));
+	return g->page && g->cpu ? gate_refresh(g) : -ENOMEM;
 }
 
 int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gate_why *why)
@@ -266,7 +283,9 @@ int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gat
 			g->cpu_count = entries;
 	}
 	if (!error)
-		error = map_pages(g);
+		error = readonly ? copy_pages(g) : map_pages(g);
+	if (!error && g->page->version != GATE_VERSION)
+		error = -EPROTO;
 	if (error == -EPROTO)
 		fail(why, error, "this is another version's gate");
 	else if (error)
@@ -305,10 +324,15 @@ int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *w
 
 void gate_close(struct gate *g)
 {
-	if (g->page)
-		munmap(g->page, mapped(sizeof(*g->page)));
-	if (g->cpu)
-		munmap((void *)g->cpu, mapped(g->cpu_count * sizeof(*g->cpu)));
+	if (g->readonly) {
+		free(g->page);
+		free((void *)g->cpu);
+	} else {
+		if (g->page)
+			munmap(g->page, mapped(sizeof(*g->page)));
+		if (g->cpu)
+			munmap((void *)g->cpu, mapped(g->cpu_count * sizeof(*g->cpu)));
+	}
 	for (unsigned i = 0; i < GATE_FDS; i++)
 		if (g->fd[i] >= 0)
 			close(g->fd[i]);

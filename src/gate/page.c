@@ -15,7 +15,7 @@
 
 void gate_page_begin(struct gate_page *page, uint32_t flows, uint64_t seed)
 {
-	memset(page, 0, offsetof(struct gate_page, ring));
+	memset(page, 0, sizeof(*page));
 	page->version = GATE_VERSION;
 	page->flows = flows;
 	page->seed = seed;

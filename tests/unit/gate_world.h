@@ -216,7 +216,6 @@ static inline int fresh(void **state)
 			bpf_map_delete_elem(gate.fd[i], &key);
 	}
 	gate_page_begin(gate.page, FLOWS, 12345);
-	gate.page->ring[0] = 0;
 	gate.page->ticked_ns = now_ns() + 3600000000000u;
 	gate_books(&gate, &base);
 	before = sum();
