@@ -23,6 +23,7 @@ struct packet {
 	uint16_t direction; /* 1: the sender is the sorted key's second end */
 	uint8_t tcp;        /* flags; 0: none seen */
 	uint8_t alone;      /* a later fragment whose first one is not known */
+	uint32_t reserved;
 };
 
 /* The network header, and the start of what follows it. */
@@ -221,13 +222,18 @@ static __noinline void follow_first(const struct headers *h, struct packet *p)
 	p->key.port[1] = known->port[1];
 }
 
-/* Reads the IP packet at `off`; length and VLAN are the caller's. 0, or -1: this is no IP packet, or cut off. */
-static __noinline int parse(struct __sk_buff *skb, uint32_t off, struct packet *p)
+/*
+ * Reads the IP packet at `off`; length and VLAN are the caller's. 0, or -1: this is no IP packet, or cut off. Not
+ * static: the verifier goes through it once, and not once for each way that leads to it.
+ */
+__noinline int parse(struct __sk_buff *skb, uint32_t off, struct packet *p)
 {
 	struct headers h;
 	uint8_t version;
 	int error;
 
+	if (!p) /* for the verifier */
+		return -1;
 	if (bpf_skb_load_bytes(skb, off, &version, 1))
 		return -1;
 	if (version >> 4 == 4)
