@@ -78,7 +78,7 @@ PRELOAD := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%.so,$(wildcard tests/net
 # What the lab's experiments start: programs, and a plug-in.
 LAB_PLUGIN := $(BUILD)/lab/slow.so
 LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
-BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out $(if $(GATE_LACKS),bench/gate.c),$(wildcard bench/*.c)))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
 
@@ -187,7 +187,9 @@ bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS) $(MORE)
+$(BUILD)/bench/gate: $(CORE_A) $(LIB_A)
+$(BUILD)/bench/gate: MORE := $(MNL_LIBS) $(GATE_LIBS)
 
 # One of them is an inspector's program: it brings no main() of its own.
 $(BUILD)/lab/hostile: MORE := $(MAIN_A) $(LIB_A)

@@ -175,7 +175,6 @@ static __always_inline void start(struct gate_flow *f, const struct packet *p, u
 	const bool established = p->key.protocol == 6 && (p->tcp & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 	uint32_t share = READ(page.share), reason;
 
-	f->begun_ns = now;
 	__sync_fetch_and_add(&cpu->flows, 1);
 	if (full(1))
 		reason = REASON_FULL;
@@ -217,15 +216,16 @@ static __always_inline void count_in(struct gate_flow *f, const struct packet *p
 {
 	const uint8_t shut = column >= GATE_SHUT_BY;
 
-	__sync_fetch_and_add(&f->packets, 1);
-	__sync_fetch_and_add(&f->bytes, p->length);
 	if (column == GATE_ADMITTED) {
 		__sync_fetch_and_add(&f->queued, 1);
 		__sync_fetch_and_add(&f->queued_bytes, p->length);
 		f->last_admitted = number;
-	} else if (f->last_shut != shut) {
-		f->last_shut = shut;
+		return;
 	}
+	__sync_fetch_and_add(&f->passed, 1);
+	__sync_fetch_and_add(&f->passed_bytes, p->length);
+	if (f->last_shut != shut)
+		f->last_shut = shut;
 }
 
 static __always_inline void note_tcp(struct gate_flow *f, const struct packet *p)
@@ -287,10 +287,10 @@ static __always_inline bool is_over(const struct gate_flow *f, const struct pack
 
 static __always_inline void start_again(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
 {
-	f->packets = 0;
-	f->bytes = 0;
 	f->queued = 0;
 	f->queued_bytes = 0;
+	f->passed = 0;
+	f->passed_bytes = 0;
 	f->directions = 1 << (p->direction & 1);
 	f->finished = 0;
 	f->going = 0;
@@ -587,7 +587,7 @@ int tell(struct gate_ask *in)
 	const uint64_t now = bpf_ktime_get_ns();
 	struct gate_key key = in->key;
 	const uint32_t state = in->state, reason = in->reason;
-	struct gate_flow fresh = {.begun_ns = now, .since_ns = now, .last_ns = now};
+	struct gate_flow fresh = {.since_ns = now, .last_ns = now};
 	struct gate_flow *f;
 	bool answered;
 

@@ -112,10 +112,9 @@ struct gate_flow {
 	uint64_t since_ns; /* its state */
 	uint64_t last_ns;  /* its last packet */
 	uint64_t last_admitted;
-	uint64_t asked_ns;       /* `pending` was asked for */
-	uint64_t packets, bytes; /* seen */
-	uint64_t queued, queued_bytes;
-	uint64_t begun_ns;
+	uint64_t asked_ns;               /* `pending` was asked for */
+	uint64_t queued, queued_bytes;   /* packets that were admitted, */
+	uint64_t passed, passed_bytes;   /* and that were not */
 	uint8_t state, reason;           /* enum gate_state, enum lane_reason */
 	uint8_t pending, pending_reason; /* what it becomes when none of its packets is held; 0: nothing */
 	uint8_t directions;              /* bits: who was seen sending, the lower end, the higher one */
@@ -131,7 +130,7 @@ struct gate_ask {
 };
 
 _Static_assert(sizeof(struct gate_key) == 40, "a key has no padding");
-_Static_assert(sizeof(struct gate_flow) == 80, "a flow has no padding");
+_Static_assert(sizeof(struct gate_flow) == 72, "a flow has no padding");
 
 /* The second word of an IPv4 address; the first is 0. */
 static inline uint64_t gate_key_v4(uint32_t network)
