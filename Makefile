@@ -37,16 +37,27 @@ say = @$(if $(V),:,echo "  $(1)	$(2)")
 BARE := deps deps-check help clean format
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 MNL_LIBS = $(shell pkg-config --libs libmnl)
-CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng libseccomp) -ldl
+CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng libseccomp) -ldl $(GATE_LIBS)
 CMOCKA_LIBS = $(shell pkg-config --libs cmocka)
 NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
+endif
+
+# The gate is made where there is what it needs; else the command says what its build lacked. GATE=no: without it.
+BPFTOOL ?= $(or $(shell command -v bpftool),$(wildcard /usr/sbin/bpftool))
+GATE_LACKS := $(strip $(if $(filter no,$(GATE)),GATE=no,$(if $(shell command -v clang),,clang) \
+	$(if $(BPFTOOL),,bpftool) $(if $(shell pkg-config --exists 'libbpf >= 1.0' && echo yes),,libbpf-dev)))
+ifeq ($(GATE_LACKS),)
+GATE_LIBS := $(shell pkg-config --libs libbpf)
+GATE_NOT := src/gate/gate.bpf.c src/gate/absent.c
+else
+GATE_NOT := src/gate/gate.bpf.c src/gate/load.c src/gate/flows.c
 endif
 
 # The library is the netlink side and the inspector's side; the command is all the rest on top of it.
 MAIN_SRC := src/inspect/program.c
 LIB_SRC := $(wildcard src/nfqueue/*.c) $(filter-out $(MAIN_SRC) src/inspect/role.c,$(wildcard src/inspect/*.c))
 CLI_MAIN := src/cli/main.c
-CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN),$(wildcard src/*/*.c))
+CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN) $(GATE_NOT),$(wildcard src/*/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # Kept, though only a chain of rules asks for them.
@@ -67,7 +78,7 @@ PRELOAD := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%.so,$(wildcard tests/net
 # What the lab's experiments start: programs, and a plug-in.
 LAB_PLUGIN := $(BUILD)/lab/slow.so
 LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
-BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out $(if $(GATE_LACKS),bench/gate.c),$(wildcard bench/*.c)))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
 
@@ -99,6 +110,26 @@ $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
 
+# The gate's program, without what only debuggers want, and as a header with the loader's calls.
+$(BUILD)/gate/gate.bpf.o: src/gate/gate.bpf.c $(wildcard src/gate/*.h src/lane/*.h)
+	@mkdir -p $(@D)
+	$(call say,BPF,$<)
+	$(Q)clang -target bpf -mcpu=v3 -std=gnu17 -ffreestanding -O2 -g -Wall -Wextra -Werror -Isrc \
+		-I/usr/include/$(shell $(CC) -print-multiarch) -c -o $@.full $<
+	$(Q)$(BPFTOOL) gen object $@ $@.full
+	@rm -f $@.full
+$(BUILD)/gate/gate.skel.h: $(BUILD)/gate/gate.bpf.o
+	$(Q)$(BPFTOOL) gen skeleton $< name gate_bpf > $@
+$(BUILD)/obj/src/gate/load.o: $(BUILD)/gate/gate.skel.h
+$(BUILD)/obj/src/gate/load.o: BASE += -isystem $(BUILD)/gate
+$(BUILD)/obj/src/gate/absent.o: BASE += -DSPW_GATE_LACKS='"$(GATE_LACKS)"'
+# With or without: so that a change of that is noticed.
+$(BUILD)/gate/lacks: FORCE
+	@mkdir -p $(@D)
+	@echo '$(GATE_LACKS)' | cmp -s - $@ || echo '$(GATE_LACKS)' > $@
+$(BUILD)/obj/src/gate/absent.o: $(BUILD)/gate/lacks
+$(CORE_A): $(BUILD)/gate/lacks
+
 $(LIB_A): $(call obj,$(LIB_SRC))
 $(MAIN_A): $(call obj,$(MAIN_SRC))
 $(CORE_A): $(call obj,$(CLI_SRC))
@@ -106,7 +137,7 @@ $(SIM_A): $(call obj,$(wildcard tests/sim/kernel*.c) tests/sim/netlink.c)
 $(LIB_A) $(MAIN_A) $(CORE_A) $(SIM_A):
 	$(call say,AR,$@)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
 $(LIB_REAL): $(call obj,$(LIB_SRC)) src/libspillway.map
 	$(call say,LD,$@)
@@ -142,11 +173,13 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
+$(BUILD)/tests/net/gate: $(CORE_A)
+$(BUILD)/tests/net/gate: MORE := $(GATE_LIBS)
 $(BUILD)/tests/net/differential: $(call obj,$(wildcard tests/net/differential/*.c)) $(SIM_A)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS) $(MORE)
 # Never instrumented: it stands before the sanitizer's own allocator.
 $(BUILD)/tests/net/%.so: tests/net/%.c
 	@mkdir -p $(@D)
@@ -156,7 +189,9 @@ bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NFQ_LIBS) $(MORE)
+$(BUILD)/bench/gate: $(CORE_A) $(LIB_A)
+$(BUILD)/bench/gate: MORE := $(MNL_LIBS) $(GATE_LIBS)
 
 # One of them is an inspector's program: it brings no main() of its own.
 $(BUILD)/lab/hostile: MORE := $(MAIN_A) $(LIB_A)

@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The gate: decides on each packet, by its flow and by what waits, whether it is queued at all, and books it. One
+ * decision, three ways in: `gate` and `shut` for iptables' rules, `gate_tc` for tc. It reads headers and the page;
+ * it changes its tables, its half of the page, and at tc the mark. See docs/gate.md.
+ */
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "gate/layout.h"
+#include "gate/parse.bpf.h"
+
+#define READ(field)         (*(const volatile typeof(field) *)&(field))
+#define WRITE(field, value) (*(volatile typeof(field) *)&(field) = (value))
+#define WHOLE_CLASS         2u /* gate_slot.direction: decided without a look at the packet */
+
+const char gate_license[] SEC("license") = "GPL";
+
+/* The only variable in .bss, so that the section is the page. */
+struct gate_page page;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* the loader: CPUs */
+	__type(key, uint32_t);
+	__type(value, struct gate_cpu);
+} cpus SEC(".maps");
+
+/* admitted_bytes behind admission n, at n modulo GATE_RING. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GATE_RING);
+	__type(key, uint32_t);
+	__type(value, uint64_t);
+} ring SEC(".maps");
+
+/* A new flow begins in `oneway` and moves on when the other end answers: a flood of senders evicts only its like. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* the loader: as it was told */
+	__type(key, struct gate_key);
+	__type(value, struct gate_flow);
+} oneway SEC(".maps"), twoway SEC(".maps");
+
+/* This CPU's row. A softirq may interrupt its owner: so it is added to atomically. */
+static __always_inline struct gate_cpu *cpu_row(void)
+{
+	uint32_t number = bpf_get_smp_processor_id();
+	struct gate_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+
+	if (cpu)
+		return cpu;
+	number = 0;
+	return bpf_map_lookup_elem(&cpus, &number);
+}
+
+static __always_inline void book(struct gate_cpu *cpu, uint32_t column, uint32_t length)
+{
+	if (column >= GATE_COLUMNS)
+		return;
+	__sync_fetch_and_add(&cpu->column[column].packets, 1);
+	__sync_fetch_and_add(&cpu->column[column].bytes, length);
+}
+
+static __always_inline bool shut_for(uint32_t reason)
+{
+	return READ(page.shut_reasons) >> reason & 1;
+}
+
+static __always_inline bool older(uint64_t now, uint64_t then, uint64_t limit)
+{
+	return (int64_t)(now - then) > (int64_t)limit;
+}
+
+/* What holds for the whole class: a column, or GATE_ADMITTED where it is for flow and limits to say. */
+static __always_inline uint32_t whole_class(uint64_t *now)
+{
+	const uint32_t mode = READ(page.mode), reason = mode >> 8 & 7;
+	uint64_t limit;
+
+	if ((mode & 0xff) == GATE_MODE_SPILL)
+		return GATE_SPILLED_BY + reason;
+	*now = bpf_ktime_get_coarse_ns();
+	if ((mode & 0xff) == GATE_MODE_SHUT)
+		return GATE_SHUT_BY + reason;
+	limit = READ(page.limit_tick_ns);
+	if (limit && older(*now, READ(page.ticked_ns), limit))
+		return (shut_for(REASON_DOWN) ? GATE_SHUT_BY : GATE_SPILLED_BY) + REASON_DOWN;
+	return GATE_ADMITTED;
+}
+
+/* In flight: `times` the limit of packets or bytes, or more. */
+static __always_inline bool full(uint32_t times)
+{
+	const uint64_t packets = READ(page.limit_packets), bytes = READ(page.limit_bytes);
+	const uint64_t gone = READ(page.gone);
+	const int64_t held = (int64_t)(READ(page.admitted) - gone);
+	const uint32_t at = gone % GATE_RING;
+	const uint64_t *then;
+
+	if (held <= 0)
+		return false;
+	if (packets && (uint64_t)held >= packets * times)
+		return true;
+	if (!bytes)
+		return false;
+	/* More than the kernel's queue can hold, and than the ring knows. */
+	if (held >= (int64_t)GATE_RING)
+		return true;
+	then = bpf_map_lookup_elem(&ring, &at);
+	return then && READ(page.admitted_bytes) - READ(*then) >= bytes * times;
+}
+
+static __always_inline bool late(uint64_t now)
+{
+	const uint64_t oldest = READ(page.oldest_ns), limit = READ(page.limit_wait_ns);
+
+	return oldest && limit && older(now, oldest, limit);
+}
+
+/* Numbers the packet. The flow's number is written before the packet is on its way, so it never lags behind. */
+static __always_inline uint64_t admit(uint32_t length, uint64_t now)
+{
+	const uint64_t number = __sync_fetch_and_add(&page.admitted, 1) + 1;
+	const uint64_t bytes = __sync_fetch_and_add(&page.admitted_bytes, length) + length;
+	const uint32_t at = number % GATE_RING;
+	uint64_t *here = bpf_map_lookup_elem(&ring, &at);
+
+	if (here)
+		WRITE(*here, bytes);
+	WRITE(page.admitted_ns, now);
+	return number;
+}
+
+/* The same for a flow each time, and not to be foreseen by who doesn't know the seed. */
+static __always_inline uint32_t draw(const struct gate_key *key)
+{
+	uint64_t word[5], hash = READ(page.seed);
+
+	__builtin_memcpy(word, key, sizeof(word));
+	for (uint32_t i = 0; i < 5; i++) {
+		hash = (hash ^ word[i]) * 0x9e3779b97f4a7c15u;
+		hash ^= hash >> 32;
+	}
+	return hash % GATE_ALL;
+}
+
+static __always_inline uint8_t leaving(uint32_t reason)
+{
+	return shut_for(reason) ? GATE_FLOW_SHUT : GATE_FLOW_SPILLED;
+}
+
+static __always_inline void become(struct gate_flow *f, uint8_t state, uint8_t reason, uint64_t now,
+				   struct gate_cpu *cpu)
+{
+	f->pending = 0;
+	f->state = state;
+	f->reason = reason;
+	f->since_ns = now;
+	if (state > GATE_FLOW_TRUSTED && reason == REASON_LOAD)
+		__sync_fetch_and_add(&cpu->flows_shed, 1);
+}
+
+/*
+ * What a new flow is. A TCP connection whose beginning was not seen is not shed at random: it was there before.
+ */
+static __always_inline void start(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
+{
+	const bool established = p->key.protocol == 6 && (p->tcp & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+	uint32_t share = READ(page.share), reason;
+
+	__sync_fetch_and_add(&cpu->flows, 1);
+	if (full(1))
+		reason = REASON_FULL;
+	else if (late(now))
+		reason = REASON_LATE;
+	else if (share < GATE_ALL && !established && !READ(page.never_shed) && draw(&p->key) >= share)
+		reason = REASON_LOAD;
+	else
+		return become(f, GATE_FLOW_INSPECT, 0, now, cpu);
+	become(f, leaving(reason), reason, now, cpu);
+}
+
+static __always_inline uint32_t column_of(const struct gate_flow *f, uint32_t closed)
+{
+	const uint32_t reason = f->reason & 7;
+
+	switch (f->state) {
+	case GATE_FLOW_TRUSTED:
+		return GATE_TRUSTED;
+	case GATE_FLOW_SPILLED:
+		return closed ? closed : GATE_SPILLED_BY + reason;
+	case GATE_FLOW_SHUT:
+		return GATE_SHUT_BY + reason;
+	default:
+		return closed;
+	}
+}
+
+/* The flow, with the table that it stands in. */
+static __always_inline struct gate_flow *find(const struct gate_key *key, bool *answered)
+{
+	struct gate_flow *f = bpf_map_lookup_elem(&twoway, key);
+
+	*answered = f;
+	return f ? f : bpf_map_lookup_elem(&oneway, key);
+}
+
+static __always_inline void count_in(struct gate_flow *f, const struct packet *p, uint32_t column, uint64_t number)
+{
+	const uint8_t shut = column >= GATE_SHUT_BY;
+
+	if (column == GATE_ADMITTED) {
+		__sync_fetch_and_add(&f->queued, 1);
+		__sync_fetch_and_add(&f->queued_bytes, p->length);
+		f->last_admitted = number;
+		return;
+	}
+	__sync_fetch_and_add(&f->passed, 1);
+	__sync_fetch_and_add(&f->passed_bytes, p->length);
+	if (f->last_shut != shut)
+		f->last_shut = shut;
+}
+
+static __always_inline void note_tcp(struct gate_flow *f, const struct packet *p)
+{
+	const uint8_t me = 1 << (p->direction & 1);
+
+	if (!(p->tcp & TCP_SYN) && !f->going)
+		f->going = 1;
+	if (p->tcp & TCP_RST)
+		f->finished = 3;
+	else if (p->tcp & TCP_FIN)
+		f->finished |= me;
+}
+
+/* A flow's first packet. */
+static __noinline uint32_t first_packet(const struct packet *p, uint64_t now, struct gate_cpu *cpu)
+{
+	struct gate_flow f = {.last_ns = now, .directions = 1 << (p->direction & 1)};
+	uint64_t number = 0;
+	uint32_t column;
+
+	if (!cpu) /* for the verifier */
+		return GATE_ADMITTED;
+	start(&f, p, now, cpu);
+	column = column_of(&f, GATE_ADMITTED);
+	if (column == GATE_ADMITTED)
+		number = admit(p->length, now);
+	if (p->tcp)
+		note_tcp(&f, p);
+	count_in(&f, p, column, number);
+	bpf_map_update_elem(&oneway, &p->key, &f, BPF_ANY);
+	return column;
+}
+
+/* The other end has answered. */
+static __noinline struct gate_flow *answered_now(const struct packet *p, struct gate_flow *f)
+{
+	struct gate_flow copy;
+
+	if (!f) /* for the verifier */
+		return f;
+	__builtin_memcpy(&copy, f, sizeof(copy));
+	if (bpf_map_update_elem(&twoway, &p->key, &copy, BPF_ANY))
+		return f;
+	bpf_map_delete_elem(&oneway, &p->key);
+	return bpf_map_lookup_elem(&twoway, &p->key);
+}
+
+/* Silent for long, or its tuple is used again. What was shut stays so until it is silent. */
+static __always_inline bool is_over(const struct gate_flow *f, const struct packet *p, uint64_t now)
+{
+	const uint64_t idle = READ(page.idle_ns);
+
+	if (idle && older(now, f->last_ns, idle))
+		return true;
+	return f->state != GATE_FLOW_SHUT && (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+	       (f->going || f->finished == 3);
+}
+
+static __always_inline void start_again(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
+{
+	f->queued = 0;
+	f->queued_bytes = 0;
+	f->passed = 0;
+	f->passed_bytes = 0;
+	f->directions = 1 << (p->direction & 1);
+	f->finished = 0;
+	f->going = 0;
+	start(f, p, now, cpu);
+}
+
+static __always_inline void ask(struct gate_flow *f, uint32_t reason, uint64_t now)
+{
+	f->asked_ns = now;
+	f->pending_reason = reason;
+	f->pending = leaving(reason);
+}
+
+/* Carries out what is pending, as soon as nothing can be overtaken, or can't be helped. */
+static __always_inline void carry_out(struct gate_flow *f, uint64_t now, bool must, struct gate_cpu *cpu)
+{
+	if (f->pending != GATE_FLOW_SHUT && (int64_t)(f->last_admitted - READ(page.settled)) > 0) {
+		if (!must && !older(now, f->asked_ns, READ(page.pending_ns)))
+			return;
+		__sync_fetch_and_add(&cpu->cut_short, 1);
+	}
+	become(f, f->pending, f->pending_reason, now, cpu);
+}
+
+/* Where a limit or load says that a flow under inspection has to leave. */
+static __always_inline void review(struct gate_flow *f, uint64_t now, struct gate_cpu *cpu)
+{
+	const uint64_t cutoff = READ(page.cutoff);
+	const bool must = full(2);
+
+	if (must)
+		ask(f, REASON_FULL, now);
+	else if (!f->pending && late(now))
+		ask(f, REASON_LATE, now);
+	else if (!f->pending && cutoff && f->queued_bytes >= cutoff && !READ(page.never_shed))
+		ask(f, REASON_LOAD, now);
+	if (f->pending)
+		carry_out(f, now, must, cpu);
+}
+
+/* A packet of a flow that is known. Not static, as parse(). */
+__noinline int known(struct gate_flow *f, const struct packet *p, uint64_t now, uint32_t closed, struct gate_cpu *cpu)
+{
+	uint64_t number = 0;
+	uint32_t column;
+
+	if (!f || !p || !cpu) /* for the verifier */
+		return GATE_ADMITTED;
+	if (is_over(f, p, now))
+		start_again(f, p, now, cpu);
+	else if (f->state == GATE_FLOW_TRUSTED && older(now, f->since_ns, READ(page.trust_ns)))
+		become(f, GATE_FLOW_INSPECT, 0, now, cpu);
+	if (f->state == GATE_FLOW_INSPECT)
+		review(f, now, cpu);
+	else if (f->pending)
+		carry_out(f, now, false, cpu);
+	f->last_ns = now;
+	column = column_of(f, closed);
+	if (column == GATE_ADMITTED)
+		number = admit(p->length, now);
+	count_in(f, p, column, number);
+	if (p->tcp) {
+		note_tcp(f, p);
+		if (f->finished == 3 && f->state == GATE_FLOW_TRUSTED)
+			become(f, GATE_FLOW_INSPECT, 0, now, cpu);
+	}
+	return column;
+}
+
+/* A packet of no flow: it is admitted unless a limit forbids. */
+static __always_inline uint32_t stray(uint32_t length, uint64_t now, uint32_t closed)
+{
+	uint32_t reason;
+
+	if (closed)
+		return closed;
+	if (full(1)) {
+		reason = REASON_FULL;
+	} else if (late(now)) {
+		reason = REASON_LATE;
+	} else {
+		admit(length, now);
+		return GATE_ADMITTED;
+	}
+	return (shut_for(reason) ? GATE_SHUT_BY : GATE_SPILLED_BY) + reason;
+}
+
+/* An ICMP error goes the way of the flow that it is about, and leaves that one as it is. False: no such flow. */
+static __noinline int about_flow(struct __sk_buff *skb, const struct packet *p, uint32_t *state_column)
+{
+	struct packet inner = {.key = {.vlan = p->key.vlan}};
+	struct gate_flow *f;
+	bool answered;
+
+	if (parse(skb, p->inner, &inner))
+		return false;
+	f = find(&inner.key, &answered);
+	if (!f)
+		return false;
+	*state_column = column_of(f, GATE_ADMITTED);
+	return true;
+}
+
+static __always_inline void note(struct gate_cpu *cpu, const struct packet *p, uint16_t direction, uint32_t column)
+{
+	struct gate_slot *slot = &cpu->slot;
+
+	/* In this order: whoever interrupts leaves a slot that fits nobody, or one that is his. */
+	WRITE(slot->column, GATE_COLUMNS);
+	if (direction != WHOLE_CLASS) {
+		__builtin_memcpy(slot->key, &p->key, sizeof(slot->key));
+		slot->first = p->first;
+	}
+	slot->length = p->length;
+	slot->direction = direction;
+	barrier();
+	WRITE(slot->column, (uint16_t)column);
+}
+
+static __always_inline uint32_t by_flow(struct __sk_buff *skb, struct packet *p, uint32_t off, uint64_t now,
+					uint32_t closed, struct gate_cpu *cpu)
+{
+	struct gate_flow *f;
+	bool answered;
+	uint32_t column;
+
+	if (parse(skb, off, p)) {
+		__sync_fetch_and_add(&cpu->unparsed, 1);
+		return stray(p->length, now, closed);
+	}
+	if (p->alone)
+		__sync_fetch_and_add(&cpu->alone, 1);
+	if (p->inner && about_flow(skb, p, &column)) {
+		if (column == GATE_ADMITTED)
+			return stray(p->length, now, closed);
+		return column;
+	}
+	f = find(&p->key, &answered);
+	if (!f)
+		return closed ? closed : first_packet(p, now, cpu);
+	if (!answered && !(f->directions & 1 << (p->direction & 1))) {
+		f->directions = 3;
+		f = answered_now(p, f);
+		if (!f)
+			return stray(p->length, now, closed);
+	}
+	return known(f, p, now, closed, cpu);
+}
+
+/* Decides, books and notes a packet whose network header is at `off`. Returns its column. */
+static __always_inline uint32_t decide(struct __sk_buff *skb, uint32_t off, uint16_t vlan)
+{
+	struct packet p = {.key = {.vlan = vlan}, .length = skb->len - off};
+	struct gate_cpu *cpu = cpu_row();
+	uint16_t direction = WHOLE_CLASS;
+	uint64_t now = 0;
+	uint32_t column = whole_class(&now);
+
+	if (!cpu)
+		return GATE_ADMITTED;
+	/* Whoever is trusted needs no inspector: only a shut by hand is for all. */
+	if (column == GATE_ADMITTED || (column >= GATE_SHUT_BY && column != GATE_SHUT_BY + REASON_MANUAL)) {
+		column = by_flow(skb, &p, off, now, column, cpu);
+		direction = p.direction;
+	}
+	book(cpu, column, p.length);
+	if (column != GATE_ADMITTED && READ(page.shuts))
+		note(cpu, &p, direction, column);
+	return column;
+}
+
+/* VLAN of a packet whose tag the card or the kernel has taken off. */
+static __always_inline uint16_t vlan_of(const struct __sk_buff *skb)
+{
+	return skb->vlan_present ? skb->vlan_tci & 0xfff : 0;
+}
+
+/* iptables -m bpf: matches what is to be queued. */
+SEC("socket")
+int gate(struct __sk_buff *skb)
+{
+	return decide(skb, 0, vlan_of(skb)) == GATE_ADMITTED;
+}
+
+/* Whether a packet that was not admitted is dropped, where the slot does not know it. */
+static __noinline int shut_by_state(const struct packet *p)
+{
+	struct gate_flow *f;
+	bool answered;
+
+	f = find(&p->key, &answered);
+	if (f && f->state != GATE_FLOW_INSPECT)
+		return f->state == GATE_FLOW_SHUT;
+	if (f)
+		return f->last_shut;
+	return (READ(page.mode) & 0xff) == GATE_MODE_SHUT || shut_for(REASON_DOWN);
+}
+
+static __always_inline bool is_noted(const struct gate_slot *slot, const struct packet *p)
+{
+	uint64_t word[5], differ = 0;
+
+	__builtin_memcpy(word, &p->key, sizeof(word));
+	for (uint32_t i = 0; i < 5; i++)
+		differ |= slot->key[i] ^ word[i];
+	return !differ && slot->first == p->first && slot->length == p->length && slot->direction == p->direction;
+}
+
+/* iptables -m bpf, behind the rule above: matches what is to be dropped. */
+SEC("socket")
+int shut(struct __sk_buff *skb)
+{
+	struct packet p = {.key = {.vlan = vlan_of(skb)}, .length = skb->len};
+	const struct gate_slot *slot;
+	struct gate_cpu *cpu;
+
+	if (!READ(page.shuts))
+		return 0;
+	cpu = cpu_row();
+	if (!cpu)
+		return 0;
+	slot = &cpu->slot;
+	if (slot->direction == WHOLE_CLASS && slot->length == p.length && slot->column < GATE_COLUMNS)
+		return slot->column >= GATE_SHUT_BY;
+	/* Also where it can't be read: so it was noted. */
+	parse(skb, 0, &p);
+	if (slot->column < GATE_COLUMNS && is_noted(slot, &p))
+		return slot->column >= GATE_SHUT_BY;
+	__sync_fetch_and_add(&cpu->slot_missed, 1);
+	return shut_by_state(&p);
+}
+
+/*
+ * Where the network header begins at tc, with the VLAN: behind Ethernet and a tag that is still inside, or at once on a
+ * device that has no such header. -1: this is no IP packet.
+ */
+static __always_inline int network_header(struct __sk_buff *skb, uint16_t *vlan)
+{
+	uint8_t bytes[18] __attribute__((aligned(2)));
+	uint8_t version;
+	uint16_t type;
+
+	if (!bpf_skb_load_bytes(skb, 0, bytes, sizeof(bytes))) {
+		type = *(uint16_t *)(bytes + 12);
+		if (type == bpf_htons(0x8100) || type == bpf_htons(0x88a8)) {
+			*vlan = get16(bytes + 14) & 0xfff;
+			type = *(uint16_t *)(bytes + 16);
+			return type == bpf_htons(0x0800) || type == bpf_htons(0x86dd) ? 18 : -1;
+		}
+		if (type == skb->protocol)
+			return type == bpf_htons(0x0800) || type == bpf_htons(0x86dd) ? 14 : -1;
+	}
+	if (bpf_skb_load_bytes(skb, 0, &version, 1))
+		return -1;
+	if ((skb->protocol == bpf_htons(0x0800) && version >> 4 == 4) ||
+	    (skb->protocol == bpf_htons(0x86dd) && version >> 4 == 6))
+		return 0;
+	return -1;
+}
+
+/* The verifier wants the field's offset in the store itself, which the compiler doesn't always do. */
+static __always_inline void set_mark(struct __sk_buff *skb, uint32_t mark)
+{
+	asm volatile("*(u32 *)(%0 + %1) = %2"
+		     :
+		     : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, mark)), "r"(mark)
+		     : "memory");
+}
+
+/* tc ingress: what is admitted carries the mark, what is shut goes no further, whoever is behind has the rest. */
+SEC("tc")
+int gate_tc(struct __sk_buff *skb)
+{
+	const uint32_t mask = READ(page.mark_mask);
+	uint16_t vlan = vlan_of(skb);
+	const int off = network_header(skb, &vlan);
+	uint32_t column;
+
+	if (off < 0)
+		return TC_ACT_UNSPEC;
+	column = decide(skb, (uint32_t)off, vlan);
+	if (column >= GATE_SHUT_BY)
+		return TC_ACT_SHOT;
+	if (mask)
+		set_mark(skb, (skb->mark & ~mask) | (column == GATE_ADMITTED ? READ(page.mark) & mask : 0));
+	return TC_ACT_UNSPEC;
+}
+
+/* Called by user space: what is to become of a flow. In the kernel, so that no count made meanwhile is lost. */
+SEC("syscall")
+int tell(struct gate_ask *in)
+{
+	struct gate_cpu *cpu = cpu_row();
+	const uint64_t now = bpf_ktime_get_ns();
+	struct gate_key key = in->key;
+	const uint32_t state = in->state, reason = in->reason;
+	struct gate_flow fresh = {.since_ns = now, .last_ns = now};
+	struct gate_flow *f;
+	bool answered;
+
+	if (!cpu || state >= GATE_FLOW_STATES || reason >= REASONS)
+		return -22; /* EINVAL */
+	f = find(&key, &answered);
+	if (!f && state == GATE_FLOW_INSPECT)
+		return 0;
+	if (!f) {
+		/* Nobody knows what is held of it: all that is admitted by now counts as its own. */
+		fresh.last_admitted = READ(page.admitted);
+		f = &fresh;
+	}
+	if (state == GATE_FLOW_INSPECT || state == GATE_FLOW_SHUT) {
+		become(f, state, reason, now, cpu);
+	} else {
+		f->asked_ns = now;
+		f->pending_reason = reason;
+		WRITE(f->pending, state);
+	}
+	return f == &fresh ? bpf_map_update_elem(&oneway, &key, &fresh, BPF_ANY) : 0;
+}
