@@ -355,11 +355,16 @@ static int open_control(const char *path, int *fd)
 		return 0;
 	if (*fd == -EADDRINUSE)
 		log_line("%s: another program has it; end that one, or choose a socket with --control", path);
+	else if (*fd == -ENOTSOCK)
+		log_line("%s: is %s, no socket; move it away, or choose another place with --control", path,
+			 control_in_the_way(path));
 	else
 		log_line("%s: %s; %schoose another place with --control", path, strerror(-*fd),
 			 *fd == -EACCES ? "start as root, or " : "");
 	if (*fd == -EADDRINUSE)
 		return EXIT_TAKEN;
+	if (*fd == -ENOTSOCK)
+		return EXIT_USAGE;
 	return *fd == -EACCES || *fd == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
 }
 

@@ -138,6 +138,11 @@ static int start_processes(struct keeper *k, struct keeper_lane *l)
 {
 	int error = keeper_listen(k, l);
 
+	if (error == -EADDRINUSE) /* a socket would have been replaced */
+		return keeper_fail(k, EXIT_USAGE,
+				   "%s.lane-%u: what lies there is no socket; move it away, or choose another place "
+				   "with --control",
+				   k->config.control, l->number);
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "%s.lane-%u: %s; choose another place with --control",
 				   k->config.control, l->number, strerror(-error));
