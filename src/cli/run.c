@@ -28,8 +28,6 @@
  */
 #define DEFAULT_LENGTH 60000u
 
-#define DESCRIPTORS 1024u /* that a process must be able to have: beyond all fixed numbers */
-
 #define DEFAULT_DEADLINE 20000000ull
 #define DEFAULT_HUNG     1000000000ull
 #define DEFAULT_ORPHAN   10000000000ull
@@ -383,20 +381,20 @@ static int open_signals(struct run *r)
 	return r->signals < 0 ? EXIT_FAILED : 0;
 }
 
-/* The children's descriptors have high numbers, so that the keeper's own never lie in their way. */
-static int raise_descriptor_limit(void)
+/* Where the hard limit is in the way too, it is raised by whoever may do that. */
+static int raise_descriptor_limit(const struct keeper_config *config)
 {
-	struct rlimit l;
+	unsigned needed = keeper_descriptors_needed(config);
+	struct rlimit l, more;
 
-	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= DESCRIPTORS)
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= needed)
 		return EXIT_DONE;
-	if (l.rlim_max >= DESCRIPTORS) {
-		l.rlim_cur = DESCRIPTORS;
-		if (!setrlimit(RLIMIT_NOFILE, &l))
-			return EXIT_DONE;
-	}
-	log_line("run: open files: the limit is %llu, %u are needed; raise it (ulimit -n, LimitNOFILE=)",
-		 (unsigned long long)l.rlim_max, DESCRIPTORS);
+	more = (struct rlimit){.rlim_cur = needed, .rlim_max = l.rlim_max > needed ? l.rlim_max : needed};
+	if (!setrlimit(RLIMIT_NOFILE, &more))
+		return EXIT_DONE;
+	log_line("run: open files: the limit is %llu, %u are needed; raise it (ulimit -n, LimitNOFILE=), or run fewer "
+		 "lanes or classes",
+		 (unsigned long long)l.rlim_max, needed);
 	return EXIT_FAILED;
 }
 
@@ -500,7 +498,8 @@ int run_verb(int argc, char **argv)
 	unsetenv(KEEPER_RESUME);
 	o.keeper.argv = argv - 1; /* the verb has one word before it */
 	log_open();
-	status = raise_descriptor_limit();
+	if (resume < 0) /* else the program before has done it */
+		status = raise_descriptor_limit(&o.keeper);
 	if (!status)
 		status = open_switch(&r, &o);
 	if (!status)

@@ -185,6 +185,9 @@ void keeper_stop(struct keeper *k, enum lane_reason reason);
 /* Asks the engine of a queue's lane for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */
 int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t value);
 
+/* Open files that a run of these lanes and classes needs at most, beside those that this process has open now. */
+unsigned keeper_descriptors_needed(const struct keeper_config *config);
+
 /* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and four more. */
 unsigned keeper_descriptors(const struct keeper *k, int *fds);
 
