@@ -11,6 +11,8 @@
 __attribute__((format(printf, 3, 4))) int keeper_fail(struct keeper *k, int status, const char *format, ...);
 
 int keeper_open_program(struct keeper *k);
+/* Starts the lanes of the command line that there are not; the board shows all. What can't be had is told. */
+void keeper_complete_lanes(struct keeper *k);
 
 /* pages.c: shared memory and descriptors */
 void *keeper_make_page(const char *name, size_t size, int *fd);
@@ -57,8 +59,11 @@ void keeper_adopt_poison(struct keeper_lane *l);
 /* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
  * many were held; or a negative errno. */
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);
-/* The same for one queue that is to pass: all that is held, and what comes meanwhile. -ENODEV: not bound. */
-int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed);
+/*
+ * Gives one queue's number back. What is held (*held: how many) passes, with what comes meanwhile; `shut`: the kernel
+ * drops it. 0 or a negative errno; -ENODEV: not bound.
+ */
+int keeper_release(struct spw_queue *queue, bool shut, uint64_t *held);
 
 /* counters.c */
 void keeper_read_counters(struct keeper *k, uint64_t now_ns);

@@ -487,7 +487,7 @@ static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
 			 (unsigned long long)passed);
 }
 
-static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
+static void end_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
 	struct lane before;
 
@@ -516,11 +516,64 @@ void keeper_stop(struct keeper *k, enum lane_reason reason)
 	k->count_at_ns = 0;
 	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
-		stop_lane(k, &k->lane[i], reason);
+		end_lane(k, &k->lane[i], reason);
 	k->lanes = 0;
 	keeper_tend_store(k); /* nothing is bound any more */
 	keeper_kill_and_wait(&k->control.process);
 	keeper_kill_and_wait(&k->old_control.process);
+}
+
+static bool has_lane(const struct keeper *k, uint16_t number)
+{
+	for (unsigned i = 0; i < k->lanes; i++)
+		if (k->lane[i].number == number)
+			return true;
+	return false;
+}
+
+/* One that begins anew while others go on: it must not end them where it can't. */
+static void add_lane(struct keeper *k, uint16_t number)
+{
+	struct keeper_lane *l = &k->lane[k->lanes];
+
+	if (start_lane(k, number)) {
+		log_line("%s; the others go on without this lane", k->error);
+		end_lane(k, l, REASON_DOWN);
+		k->lanes--;
+		return;
+	}
+	l->was_ready = true;
+}
+
+/* Rows go by lane; what was counted stays. */
+static void show_lanes(struct keeper *k)
+{
+	struct board_lane old[KEEPER_LANES];
+	unsigned count = k->board->lanes < KEEPER_LANES ? k->board->lanes : KEEPER_LANES;
+
+	memcpy(old, k->board->lane, sizeof(old));
+	for (unsigned i = 0; i < k->lanes; i++) {
+		k->board->lane[i] = (struct board_lane){0};
+		for (unsigned o = 0; o < count; o++)
+			if (old[o].lane == k->lane[i].number)
+				k->board->lane[i] = old[o];
+		show_lane(k, &k->lane[i]);
+	}
+	k->board->lanes = k->lanes;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	return ((const struct keeper_lane *)a)->number - ((const struct keeper_lane *)b)->number;
+}
+
+void keeper_complete_lanes(struct keeper *k)
+{
+	for (unsigned n = k->config.first; n <= k->config.last; n++)
+		if (!has_lane(k, (uint16_t)n))
+			add_lane(k, (uint16_t)n);
+	qsort(k->lane, k->lanes, sizeof(k->lane[0]), by_number);
+	show_lanes(k);
 }
 
 /* A dead process's socket is at its end, which poll() would tell again and again. */
