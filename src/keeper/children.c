@@ -167,7 +167,7 @@ int keeper_start_control(struct keeper *k)
 /* The present one serves who is connected, and leaves; one of this program takes in the others. */
 void keeper_replace_control(struct keeper *k)
 {
-	const struct ask_reply leave = {.number = 0};
+	const struct ask_reply leave = {.number = ASK_REPLY_LEAVE};
 
 	keeper_kill_and_wait(&k->old_control.process);
 	if (k->old_control.socket >= 0)

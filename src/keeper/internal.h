@@ -46,6 +46,9 @@ void keeper_hear_engine(struct keeper_lane *l);
 enum keeper_stuck { STUCK_NOT_YET, STUCK_NO_CPU, STUCK_YES };
 enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_ns, uint64_t limit_ns);
 
+/* control.c: serves the control process, and replaces one that is dead or hangs */
+void keeper_tend_control(struct keeper *k, uint64_t now_ns);
+
 /* tend.c */
 
 /* Nanoseconds until the next of them is started, after so many that died soon. */

@@ -24,8 +24,6 @@
 #define TEND_SOON_MS     10
 #define STOP_PATIENCE_MS 500
 #define TEND_MS          100
-#define CONTROL_SOON     1000000000ull /* a control process that dies sooner is not replaced at once */
-#define ASKS             8             /* of control's requests at a time */
 #define LINE_RATE        1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
@@ -334,82 +332,6 @@ int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t val
 	return -ENOENT;
 }
 
-/* What control may ask: all of it. */
-
-static int set_fail_open(struct keeper *k, const struct ask *a)
-{
-	return keeper_set(k, (uint16_t)a->queue, ENGINE_SET_FAIL_OPEN, a->value);
-}
-
-static int set_length(struct keeper *k, const struct ask *a)
-{
-	return keeper_set(k, (uint16_t)a->queue, ENGINE_SET_LENGTH, a->value);
-}
-
-static int set_turn(struct keeper *k, const struct ask *a)
-{
-	return keeper_set(k, (uint16_t)a->queue, ENGINE_TURN, a->value);
-}
-
-/* Returns only where nothing was changed. */
-static int upgrade(struct keeper *k, const struct ask *a)
-{
-	return keeper_upgrade(k, a->number);
-}
-
-static int (*const asks[ASK_OPS])(struct keeper *k, const struct ask *a) = {
-    [ASK_FAIL_OPEN] = set_fail_open,
-    [ASK_LENGTH] = set_length,
-    [ASK_TURN] = set_turn,
-    [ASK_UPGRADE] = upgrade,
-};
-
-static void answer(struct keeper *k, int to, const struct ask *a)
-{
-	struct ask_reply r = {.number = a->number};
-	int error = -EINVAL;
-
-	keeper_fail(k, 0, "control asks for what the keeper does not know; use programs of one version");
-	if (a->op < ASK_OPS && asks[a->op] && a->queue <= UINT16_MAX)
-		error = asks[a->op](k, a);
-	if (error) {
-		r.exit = error == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
-		snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, k->error);
-	}
-	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/* A few at a time: whatever control asks, the lanes are seen after in between. */
-static void serve_control(struct keeper *k, struct keeper_control *c)
-{
-	struct ask a;
-
-	for (int i = 0; i < ASKS && c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a); i++)
-		answer(k, c->socket, &a);
-}
-
-static void plan_control(struct keeper *k, uint64_t now, bool soon)
-{
-	k->control_deaths = soon ? k->control_deaths + 1 : 0;
-	k->control_at_ns = k->control_deaths ? now + keeper_pause(k->control_deaths - 1) : now;
-}
-
-static void tend_control(struct keeper *k, uint64_t now)
-{
-	if (keeper_ended(&k->control.process)) {
-		log_line("the control process has ended; another is started");
-		plan_control(k, now, now - k->control.process.started_ns < CONTROL_SOON);
-	}
-	if (k->control.process.pid <= 0 && now >= k->control_at_ns && keeper_start_control(k))
-		plan_control(k, now, true);
-	serve_control(k, &k->control);
-	serve_control(k, &k->old_control);
-	if (keeper_ended(&k->old_control.process)) {
-		close(k->old_control.socket);
-		k->old_control.socket = -1;
-	}
-}
-
 /* Something is about to happen that no descriptor tells. */
 static bool in_motion(const struct keeper *k)
 {
@@ -431,7 +353,7 @@ int keeper_tend(struct keeper *k)
 		keeper_tend_lane(k, &k->lane[i], clock_ns());
 	keeper_read_counters(k, clock_ns());
 	keeper_tend_upgrade(k);
-	tend_control(k, clock_ns());
+	keeper_tend_control(k, clock_ns());
 	keeper_tend_store(k);
 	keeper_report(k, clock_ns());
 	return in_motion(k) ? TEND_SOON_MS : TEND_MS;

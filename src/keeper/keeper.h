@@ -91,6 +91,8 @@ struct keeper_lane {
 struct keeper_control {
 	struct keeper_process process;
 	int socket; /* SOCK_SEQPACKET: struct ask comes, struct ask_reply goes; -1: none */
+	uint64_t asked_ns, heard_ns; /* whether it is there; that it is */
+	struct keeper_watch watch;
 };
 
 /* A change of programs under way: see upgrade.c. */

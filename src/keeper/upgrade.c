@@ -306,7 +306,7 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 			     .plugin = -1,
 			     .board_fd = ours(h->board),
 			     .control_listener = ours(h->control_listener),
-			     .control = {resumed(&h->control), ours(h->control_socket)},
+			     .control = {.process = resumed(&h->control), .socket = ours(h->control_socket)},
 			     .old_control = {.process.pidfd = -1, .socket = -1}};
 	notify_open(&k->service.notify);
 	k->service.started_ns = k->service.alive_ns = clock_ns();
