@@ -46,6 +46,7 @@ struct run_options {
 struct run {
 	struct keeper keeper;
 	struct switch_file sw;
+	bool unswitched; /* what it says has not reached every engine */
 	int signals;
 };
 
@@ -306,24 +307,34 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	return set_classes(o);
 }
 
-static void apply_switch(struct run *r)
+/* False: an engine does not answer just now; to be done again. */
+static bool switch_queue(struct run *r, uint16_t queue)
+{
+	int error = keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value);
+
+	if (error == -EINPROGRESS || error == -EPIPE)
+		return false;
+	if (error)
+		log_line("queue %u: switching: %s", queue, r->keeper.error);
+	else
+		log_line("queue %u: fail-open %s (%s)", queue, r->sw.value ? "on" : "off", r->sw.path);
+	return true;
+}
+
+static bool apply_switch(struct run *r)
 {
 	const struct keeper *k = &r->keeper;
+	bool all = true;
 
 	for (unsigned i = 0; i < k->lanes; i++) {
-		for (unsigned c = 0; c < k->lane[i].classes; c++) {
-			uint16_t queue = k->lane[i].page->queue[c];
-			struct lane now;
+		struct lane now;
 
-			engine_snapshot(k->lane[i].page, &now);
-			if (now.class[c].config.fail_open == r->sw.value)
-				continue;
-			if (keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
-				log_line("queue %u: switching: %s", queue, r->keeper.error);
-			else
-				log_line("queue %u: fail-open %s (%s)", queue, r->sw.value ? "on" : "off", r->sw.path);
-		}
+		engine_snapshot(k->lane[i].page, &now);
+		for (unsigned c = 0; c < k->lane[i].classes; c++)
+			if (now.class[c].config.fail_open != r->sw.value)
+				all &= switch_queue(r, k->lane[i].page->queue[c]);
 	}
+	return all;
 }
 
 static int open_switch(struct run *r, struct run_options *o)
@@ -468,8 +479,8 @@ static int loop(struct run *r)
 		(void)poll(p, collect(r, p), settle >= 0 && settle < wait ? settle : wait);
 		if (told_to_stop(r))
 			return EXIT_DONE;
-		if (r->sw.inotify >= 0 && switch_look(&r->sw))
-			apply_switch(r);
+		if ((r->sw.inotify >= 0 && switch_look(&r->sw)) || r->unswitched)
+			r->unswitched = !apply_switch(r);
 	}
 }
 

@@ -60,7 +60,7 @@ enum ask_op {
 	ASK_LENGTH,    /* value: packets */
 	ASK_TURN,      /* value 1: open (or shut, by policy) by hand; 0: inspect again */
 	ASK_UPGRADE,   /* replace keeper, engines and inspectors by what now lies where they were started from */
-	ASK_NOTHING, /* the answer to ASK_REPLY_THERE; has none itself */
+	ASK_NOTHING,   /* the answer to ASK_REPLY_THERE; has none itself */
 	ASK_OPS
 };
 

@@ -73,6 +73,7 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 	s.fd_count = p.count;
 	l->page->ticked_ns = clock_ns();
 	l->engine_watch.since_ns = 0;
+	l->silent_ns = 0;
 	error = start(&l->engine, &s);
 	close(pair[1]);
 	if (l->engine_socket >= 0)
@@ -161,6 +162,7 @@ int keeper_start_control(struct keeper *k)
 	if (k->control.socket >= 0)
 		close(k->control.socket);
 	k->control.socket = pair[0];
+	memset(k->control.pending, 0, sizeof(k->control.pending)); /* their numbers were the former one's */
 	return error;
 }
 

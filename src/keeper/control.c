@@ -13,11 +13,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SECOND  1000000000ull
-#define SOON_NS SECOND       /* one that dies sooner is not replaced at once */
-#define BEAT_NS SECOND       /* it is asked whether it is there */
-#define HUNG_NS (2 * SECOND) /* without an answer to that */
-#define ASKS    8            /* of its requests at a time */
+#define SECOND      1000000000ull
+#define SOON_NS     SECOND       /* one that dies sooner is not replaced at once */
+#define BEAT_NS     SECOND       /* it is asked whether it is there */
+#define HUNG_NS     (2 * SECOND) /* without an answer to that */
+#define PATIENCE_NS (8 * SECOND) /* with an engine; less than control's own */
 
 /* What control may ask: all of it. */
 
@@ -49,31 +49,50 @@ static int (*const asks[ASK_OPS])(struct keeper *k, const struct ask *a) = {
     [ASK_UPGRADE] = upgrade,
 };
 
-static void answer(struct keeper *k, int to, const struct ask *a)
+/* False: it has to be asked again. */
+static bool answer(struct keeper *k, int to, const struct keeper_pending *p, uint64_t now)
 {
+	const struct ask *a = &p->ask;
 	struct ask_reply r = {.number = a->number};
 	int error = -EINVAL;
 
 	keeper_fail(k, 0, "control asks for what the keeper does not know; use programs of one version");
 	if (a->op < ASK_OPS && asks[a->op] && a->queue <= UINT16_MAX)
 		error = asks[a->op](k, a);
+	if ((error == -EINPROGRESS || error == -EPIPE) && now < p->until_ns)
+		return false;
 	if (error) {
 		r.exit = error == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
 		snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, k->error);
 	}
 	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+	return true;
 }
 
-/* A few at a time: whatever control asks, the lanes are seen after in between. */
+/* Takes in the next request, if there is one. */
+static void take(struct keeper_control *c, struct keeper_pending *p, uint64_t now)
+{
+	if (recv(c->socket, &p->ask, sizeof(p->ask), MSG_DONTWAIT) != sizeof(p->ask))
+		return;
+	if (p->ask.op == ASK_NOTHING)
+		c->heard_ns = now;
+	else
+		p->until_ns = now + PATIENCE_NS;
+}
+
+/*
+ * A few at a time: whatever control asks, the lanes are seen after in between. A request that waits for its engine
+ * keeps no other one waiting.
+ */
 static void serve(struct keeper *k, struct keeper_control *c, uint64_t now)
 {
-	struct ask a;
+	for (unsigned i = 0; i < KEEPER_ASKS && c->socket >= 0; i++) {
+		struct keeper_pending *p = &c->pending[i];
 
-	for (int i = 0; i < ASKS && c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a); i++) {
-		if (a.op == ASK_NOTHING)
-			c->heard_ns = now;
-		else
-			answer(k, c->socket, &a);
+		if (!p->until_ns)
+			take(c, p, now);
+		if (p->until_ns && answer(k, c->socket, p, now))
+			p->until_ns = 0;
 	}
 }
 

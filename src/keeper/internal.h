@@ -40,6 +40,8 @@ const char *keeper_how_ended(const struct keeper_process *p, char *buf, size_t s
 int keeper_ask(struct keeper_lane *l, const struct engine_request *q, struct engine_reply *r);
 int keeper_ask_value(struct keeper_lane *l, enum engine_op op, uint32_t value);
 int keeper_tell_inspector(struct keeper_lane *l);
+int keeper_introduce_inspector(struct keeper_lane *l);
+int keeper_ask_to_stop(struct keeper_lane *l, enum lane_reason reason);
 void keeper_hear_engine(struct keeper_lane *l);
 
 /* watch.c: hung, or merely without a CPU? */

@@ -148,7 +148,7 @@ static int start_processes(struct keeper *k, struct keeper_lane *l)
 	if (!error && !l->gone)
 		error = keeper_start_inspector(k, l, &l->seat);
 	if (!error)
-		error = keeper_tell_inspector(l);
+		error = keeper_introduce_inspector(l);
 	if (error)
 		return keeper_fail(k, EXIT_FAILED,
 				   "queue %u: starting its processes: %s; raise the limit on processes or memory",
@@ -324,7 +324,7 @@ int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t val
 			if (error && r.text[0])
 				keeper_fail(k, 0, "%s", r.text);
 			else if (error)
-				keeper_fail(k, 0, "queue %u: its engine: %s; try again", queue, strerror(-error));
+				keeper_fail(k, 0, "queue %u: its engine does not answer; try again", queue);
 			return error;
 		}
 	}
@@ -341,7 +341,8 @@ static bool in_motion(const struct keeper *k)
 		const struct keeper_lane *l = &k->lane[i];
 
 		if (l->engine.pid <= 0 || l->engine_watch.since_ns || l->inspector_watch.since_ns || l->gone ||
-		    l->untold || k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
+		    l->untold || l->silent_ns || l->poison_untold ||
+		    k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
 			return true;
 	}
 	return false;
@@ -385,15 +386,15 @@ static void log_books(const struct keeper_lane *l, const struct lane *before)
 /* The engine settles; where it is dead or hangs, another one does. */
 static int settle_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
-	int error = keeper_ask_value(l, ENGINE_STOP, reason);
+	int error = keeper_ask_to_stop(l, reason);
 
 	if (error != -EPIPE && error != -ETIMEDOUT)
 		return error;
 	keeper_kill_and_wait(&l->engine);
 	error = keeper_start_engine(k, l);
 	if (!error)
-		error = keeper_tell_inspector(l);
-	return error ? error : keeper_ask_value(l, ENGINE_STOP, reason);
+		error = keeper_introduce_inspector(l);
+	return error ? error : keeper_ask_to_stop(l, reason);
 }
 
 static void settle_alone(struct keeper_lane *l, enum lane_reason reason)

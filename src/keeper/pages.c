@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 /* Descriptors open at a time, at most. */
-#define FDS_OF_KEEPER 64u             /* programs, board, control, signals, the handover; and for a moment */
-#define FDS_OF_LANE   16u             /* of keeper_close_lane(), two inspectors' 4, the page for control */
-#define FDS_OF_CLASS  2u              /* the socket, the kernel's table */
-#define FDS_OF_CHILD  224u            /* SPAWN_FDS on their way, what it opens; with the places, 1024 in all */
+#define FDS_OF_KEEPER 64u  /* programs, board, control, signals, the handover; and for a moment */
+#define FDS_OF_LANE   16u  /* of keeper_close_lane(), two inspectors' 4, the page for control */
+#define FDS_OF_CLASS  2u   /* the socket, the kernel's table */
+#define FDS_OF_CHILD  224u /* SPAWN_FDS on their way, what it opens; with the places, 1024 in all */
 
 /* A page of fixed size that nobody can resize, as a descriptor and mapped. NULL and errno. */
 void *keeper_make_page(const char *name, size_t size, int *fd)

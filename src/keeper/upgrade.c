@@ -234,7 +234,7 @@ static const char *read_lane(const struct keeper *k, struct keeper_lane *l, cons
 					       .answers_fd = ours(h->answers),
 					       .answers = keeper_map_page(h->answers, sizeof(*l->seat.answers)),
 					       .process = resumed(&h->inspector)};
-	l->was_ready = true;
+	l->was_ready = l->poison_untold = true;
 	memcpy(l->suspect, h->suspect, sizeof(l->suspect));
 	l->page = keeper_map_page(l->page_fd, sizeof(*l->page));
 	missing = read_queues(k, l, h);
@@ -374,9 +374,9 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 				   k->path);
 	}
 	for (unsigned i = 0; i < k->lanes; i++)
-		if (k->lane[i].gone || k->lane[i].engine.pid <= 0) {
+		if (k->lane[i].gone || k->lane[i].engine.pid <= 0 || k->lane[i].silent_ns) {
 			close(exe);
-			return keeper_fail(k, -EAGAIN, "upgrade: queue %u: a process is just being replaced; try again",
+			return keeper_fail(k, -EBUSY, "upgrade: queue %u: a process is just being replaced; try again",
 					   k->lane[i].number);
 		}
 	k->upgrade.number = number;
@@ -391,7 +391,7 @@ static bool replace_engine(struct keeper *k, struct keeper_lane *l)
 	if (l->engine.pid > 0)
 		(void)keeper_ask_value(l, ENGINE_HANDOVER, 0);
 	keeper_kill_and_wait(&l->engine);
-	return !keeper_start_engine(k, l) && !keeper_tell_inspector(l);
+	return !keeper_start_engine(k, l) && !keeper_introduce_inspector(l);
 }
 
 static const char *replace_engines(struct keeper *k)
