@@ -9,7 +9,9 @@
 #include "keeper/switch.h"
 #include "log/log.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <poll.h>
@@ -392,6 +394,20 @@ static int open_signals(struct run *r)
 	return r->signals < 0 ? EXIT_FAILED : 0;
 }
 
+/* What whoever started us has left open concerns no child, and may lie where a child's own are placed. */
+static void keep_from_children(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	uint64_t fd;
+
+	while (d && (entry = readdir(d)))
+		if (parse_number(entry->d_name, INT_MAX, &fd) && fd > STDERR_FILENO)
+			(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+	if (d)
+		closedir(d);
+}
+
 /* Where the hard limit is in the way too, it is raised by whoever may do that. */
 static int raise_descriptor_limit(const struct keeper_config *config)
 {
@@ -509,8 +525,10 @@ int run_verb(int argc, char **argv)
 	unsetenv(KEEPER_RESUME);
 	o.keeper.argv = argv - 1; /* the verb has one word before it */
 	log_open();
-	if (resume < 0) /* else the program before has done it */
+	if (resume < 0) { /* else the program before has done it */
+		keep_from_children();
 		status = raise_descriptor_limit(&o.keeper);
+	}
 	if (!status)
 		status = open_switch(&r, &o);
 	if (!status)
