@@ -9,7 +9,9 @@
 #include "keeper/switch.h"
 #include "log/log.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <poll.h>
@@ -27,8 +29,6 @@
  * table of held packets ends.
  */
 #define DEFAULT_LENGTH 60000u
-
-#define DESCRIPTORS 1024u /* that a process must be able to have: beyond all fixed numbers */
 
 #define DEFAULT_DEADLINE 20000000ull
 #define DEFAULT_HUNG     1000000000ull
@@ -48,6 +48,7 @@ struct run_options {
 struct run {
 	struct keeper keeper;
 	struct switch_file sw;
+	bool unswitched; /* what it says has not reached every engine */
 	int signals;
 };
 
@@ -310,24 +311,34 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	return set_classes(o);
 }
 
-static void apply_switch(struct run *r)
+/* False: an engine does not answer just now; to be done again. */
+static bool switch_queue(struct run *r, uint16_t queue)
+{
+	int error = keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value);
+
+	if (error == -EINPROGRESS || error == -EPIPE)
+		return false;
+	if (error)
+		log_line("queue %u: switching: %s", queue, r->keeper.error);
+	else
+		log_line("queue %u: fail-open %s (%s)", queue, r->sw.value ? "on" : "off", r->sw.path);
+	return true;
+}
+
+static bool apply_switch(struct run *r)
 {
 	const struct keeper *k = &r->keeper;
+	bool all = true;
 
 	for (unsigned i = 0; i < k->lanes; i++) {
-		for (unsigned c = 0; c < k->lane[i].classes; c++) {
-			uint16_t queue = k->lane[i].page->queue[c];
-			struct lane now;
+		struct lane now;
 
-			engine_snapshot(k->lane[i].page, &now);
-			if (now.class[c].config.fail_open == r->sw.value)
-				continue;
-			if (keeper_set(&r->keeper, queue, ENGINE_SET_FAIL_OPEN, (uint32_t)r->sw.value))
-				log_line("queue %u: switching: %s", queue, r->keeper.error);
-			else
-				log_line("queue %u: fail-open %s (%s)", queue, r->sw.value ? "on" : "off", r->sw.path);
-		}
+		engine_snapshot(k->lane[i].page, &now);
+		for (unsigned c = 0; c < k->lane[i].classes; c++)
+			if (now.class[c].config.fail_open != r->sw.value)
+				all &= switch_queue(r, k->lane[i].page->queue[c]);
 	}
+	return all;
 }
 
 static int open_switch(struct run *r, struct run_options *o)
@@ -357,11 +368,16 @@ static int open_control(const char *path, int *fd)
 		return 0;
 	if (*fd == -EADDRINUSE)
 		log_line("%s: another program has it; end that one, or choose a socket with --control", path);
+	else if (*fd == -ENOTSOCK)
+		log_line("%s: is %s, no socket; move it away, or choose another place with --control", path,
+			 control_in_the_way(path));
 	else
 		log_line("%s: %s; %schoose another place with --control", path, strerror(-*fd),
 			 *fd == -EACCES ? "start as root, or " : "");
 	if (*fd == -EADDRINUSE)
 		return EXIT_TAKEN;
+	if (*fd == -ENOTSOCK)
+		return EXIT_USAGE;
 	return *fd == -EACCES || *fd == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
 }
 
@@ -380,20 +396,34 @@ static int open_signals(struct run *r)
 	return r->signals < 0 ? EXIT_FAILED : 0;
 }
 
-/* The children's descriptors have high numbers, so that the keeper's own never lie in their way. */
-static int raise_descriptor_limit(void)
+/* What whoever started us has left open concerns no child, and may lie where a child's own are placed. */
+static void keep_from_children(void)
 {
-	struct rlimit l;
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	uint64_t fd;
 
-	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= DESCRIPTORS)
+	while (d && (entry = readdir(d)))
+		if (parse_number(entry->d_name, INT_MAX, &fd) && fd > STDERR_FILENO)
+			(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+	if (d)
+		closedir(d);
+}
+
+/* Where the hard limit is in the way too, it is raised by whoever may do that. */
+static int raise_descriptor_limit(const struct keeper_config *config)
+{
+	unsigned needed = keeper_descriptors_needed(config);
+	struct rlimit l, more;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= needed)
 		return EXIT_DONE;
-	if (l.rlim_max >= DESCRIPTORS) {
-		l.rlim_cur = DESCRIPTORS;
-		if (!setrlimit(RLIMIT_NOFILE, &l))
-			return EXIT_DONE;
-	}
-	log_line("run: open files: the limit is %llu, %u are needed; raise it (ulimit -n, LimitNOFILE=)",
-		 (unsigned long long)l.rlim_max, DESCRIPTORS);
+	more = (struct rlimit){.rlim_cur = needed, .rlim_max = l.rlim_max > needed ? l.rlim_max : needed};
+	if (!setrlimit(RLIMIT_NOFILE, &more))
+		return EXIT_DONE;
+	log_line("run: open files: the limit is %llu, %u are needed; raise it (ulimit -n, LimitNOFILE=), or run fewer "
+		 "lanes or classes",
+		 (unsigned long long)l.rlim_max, needed);
 	return EXIT_FAILED;
 }
 
@@ -467,8 +497,8 @@ static int loop(struct run *r)
 		(void)poll(p, collect(r, p), settle >= 0 && settle < wait ? settle : wait);
 		if (told_to_stop(r))
 			return EXIT_DONE;
-		if (r->sw.inotify >= 0 && switch_look(&r->sw))
-			apply_switch(r);
+		if ((r->sw.inotify >= 0 && switch_look(&r->sw)) || r->unswitched)
+			r->unswitched = !apply_switch(r);
 	}
 }
 
@@ -497,7 +527,10 @@ int run_verb(int argc, char **argv)
 	unsetenv(KEEPER_RESUME);
 	o.keeper.argv = argv - 1; /* the verb has one word before it */
 	log_open();
-	status = raise_descriptor_limit();
+	if (resume < 0) { /* else the program before has done it */
+		keep_from_children();
+		status = raise_descriptor_limit(&o.keeper);
+	}
 	if (!status)
 		status = open_switch(&r, &o);
 	if (!status)

@@ -73,7 +73,9 @@ int control_listen(const char *path)
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	make_directory(path);
 	if (!lstat(path, &st)) {
-		if (!S_ISSOCK(st.st_mode) || alive(&a))
+		if (!S_ISSOCK(st.st_mode))
+			return -ENOTSOCK;
+		if (alive(&a))
 			return -EADDRINUSE;
 		(void)unlink(path);
 	}
@@ -85,6 +87,26 @@ int control_listen(const char *path)
 		return fd;
 	close(fd);
 	return error;
+}
+
+const char *control_in_the_way(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return "something";
+	switch (st.st_mode & S_IFMT) {
+	case S_IFREG:
+		return "a plain file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFLNK:
+		return "a symbolic link";
+	case S_IFIFO:
+		return "a pipe";
+	default:
+		return "a device";
+	}
 }
 
 void control_unlist(const char *path)

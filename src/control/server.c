@@ -29,6 +29,7 @@ struct server {
 	struct pages pages;
 	struct clients clients;
 	uint32_t asks; /* number of the last one */
+	bool there;    /* the keeper has asked whether we are, and was not told yet */
 };
 
 static void say_changed(const struct ask *a)
@@ -72,6 +73,14 @@ static int64_t wall_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec - (int64_t)clock_ns();
 }
 
+static uint32_t next_number(struct server *s)
+{
+	do
+		s->asks++;
+	while (s->asks == ASK_REPLY_LEAVE || s->asks == ASK_REPLY_THERE);
+	return s->asks;
+}
+
 static void answer(struct server *s, struct client *cl, uint64_t now)
 {
 	char sentence[REQUEST_SENTENCE];
@@ -82,7 +91,7 @@ static void answer(struct server *s, struct client *cl, uint64_t now)
 		client_reply(cl, request_reply(status_json(&s->pages, wall_ns())), now + WRITING_MS);
 		break;
 	case REQUEST_ASK:
-		ask.number = ++s->asks;
+		ask.number = next_number(s);
 		clients_park(&s->clients, cl, &ask, now + (ask.op == ASK_UPGRADE ? UPGRADE_MS : ASK_MS));
 		break;
 	default:
@@ -90,15 +99,25 @@ static void answer(struct server *s, struct client *cl, uint64_t now)
 	}
 }
 
+static bool tell_keeper(const struct ask *a)
+{
+	return send(CONTROL_FD_KEEPER, a, sizeof(*a), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
 /* Puts to the keeper what was not yet put. True where some had to stay, because it does not listen just now. */
 static bool ask_keeper(struct server *s)
 {
+	const struct ask there = {.op = ASK_NOTHING};
+
+	if (s->there && !tell_keeper(&there))
+		return true;
+	s->there = false;
 	for (int i = 0; i < CLIENTS; i++) {
 		struct client *cl = &s->clients.client[i];
 
 		if (cl->state != CLIENT_PARKED || cl->asked)
 			continue;
-		if (send(CONTROL_FD_KEEPER, &cl->ask, sizeof(cl->ask), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		if (!tell_keeper(&cl->ask))
 			return true;
 		cl->asked = true;
 	}
@@ -127,10 +146,12 @@ static bool hear_keeper(struct server *s, uint64_t now)
 	ssize_t n;
 
 	while ((n = recv(CONTROL_FD_KEEPER, &r, sizeof(r), MSG_DONTWAIT)) == (ssize_t)sizeof(r)) {
-		if (r.number)
-			pass_on(s, &r, now);
-		else
+		if (r.number == ASK_REPLY_LEAVE)
 			s->clients.listen_again = UINT64_MAX;
+		else if (r.number == ASK_REPLY_THERE)
+			s->there = true;
+		else
+			pass_on(s, &r, now);
 	}
 	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }

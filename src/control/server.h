@@ -17,10 +17,13 @@ int control_main(void);
 
 /*
  * For the keeper, before the control process: a listening socket at path, mode 0600. A stale name there is replaced, a
- * living one is not. Returns the descriptor, or a negative errno: -EADDRINUSE: somebody answers there, or it is no
- * socket; -ENAMETOOLONG; else what bind(2) said.
+ * living one is not. Returns the descriptor, or a negative errno: -EADDRINUSE: somebody answers there; -ENOTSOCK: what
+ * lies there is no socket, and stays; -ENAMETOOLONG; else what bind(2) said.
  */
 int control_listen(const char *path);
+
+/* After -ENOTSOCK: what lies there, in words ("a directory"). */
+const char *control_in_the_way(const char *path);
 
 /* Takes the name away again. */
 void control_unlist(const char *path);

@@ -52,11 +52,19 @@ static int give_back(struct spw_queue *queue, uint64_t *passed)
 	return error ? error : spw_queue_unbind(queue);
 }
 
-int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed)
+int keeper_release(struct spw_queue *queue, bool shut, uint64_t *held)
 {
-	int error = open_queue(queue);
+	struct spw_queue_stat stat;
+	int error;
 
-	return error ? error : give_back(queue, passed);
+	*held = 0;
+	if (!shut) {
+		error = open_queue(queue);
+		return error ? error : give_back(queue, held);
+	}
+	error = spw_queue_stat(queue, &stat);
+	*held = error ? 0 : stat.held;
+	return error ? error : spw_queue_unbind(queue);
 }
 
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed)

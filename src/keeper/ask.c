@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Requests to an engine and their replies; of fixed size. An engine that does not answer is ended: another takes over
- * what it held.
+ * Requests to an engine and their replies; of fixed size. An engine answers in microseconds; where one does not, nobody
+ * waits for it here: it is silent until the reply comes, or until whoever watches it has it replaced.
  */
 #include "keeper/internal.h"
+
+#include "clock.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,8 +13,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REPLY_MS 2000 /* an engine answers in microseconds; its longest step takes a tenth of a second */
-#define STOP_MS  6000
+#define REPLY_MS      20
+#define FIRST_WORD_MS 2000 /* to start and answer */
+#define STOP_MS       6000
+#define STUCK_NS      2000000000ull /* its loop has not turned: not worth asking to stop */
 
 /* The reply to request `number`; what else the engine has said is skipped: the page says it too. */
 static int wait_for_reply(const struct keeper_lane *l, const struct engine_request *q, struct engine_reply *r)
@@ -50,7 +54,7 @@ static ssize_t send_with(const struct keeper_lane *l, const struct engine_reques
 		c->cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
 	}
-	return sendmsg(l->engine_socket, &msg, MSG_NOSIGNAL);
+	return sendmsg(l->engine_socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static int ask_with(struct keeper_lane *l, const struct engine_request *request, const int *fds, unsigned count,
@@ -60,16 +64,25 @@ static int ask_with(struct keeper_lane *l, const struct engine_request *request,
 	int error;
 
 	*r = (struct engine_reply){.op = ENGINE_WORD};
-	q.number = ++l->requests;
-	if (l->engine.pid <= 0 || send_with(l, &q, fds, count) != sizeof(q))
+	if (l->engine.pid <= 0)
 		return -EPIPE;
-	error = wait_for_reply(l, &q, r);
-	if (error == -ETIMEDOUT)
-		keeper_kill(&l->engine);
-	return error;
+	if (l->silent_ns)
+		return -EINPROGRESS;
+	q.number = ++l->requests;
+	if (send_with(l, &q, fds, count) == sizeof(q))
+		error = wait_for_reply(l, &q, r);
+	else
+		error = errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
+	if (error != -ETIMEDOUT)
+		return error;
+	l->silent_ns = clock_ns();
+	return -EINPROGRESS;
 }
 
-/* One request, one reply. -EPIPE: the engine is dead; -ETIMEDOUT: it hung, and was killed. */
+/*
+ * One request, one reply. -EPIPE: the engine is dead; -EINPROGRESS: it does not answer just now, this request or one
+ * before: ask again. What is asked twice is done twice, which must not matter.
+ */
 int keeper_ask(struct keeper_lane *l, const struct engine_request *q, struct engine_reply *r)
 {
 	return ask_with(l, q, NULL, 0, r);
@@ -96,7 +109,7 @@ int keeper_tell_inspector(struct keeper_lane *l)
 	return error;
 }
 
-/* Unasked words only wake us; so does a reply that came too late. */
+/* Unasked words only wake us. A reply that came late ends the silence: whoever asked asks again. */
 void keeper_hear_engine(struct keeper_lane *l)
 {
 	struct engine_reply r;
@@ -104,5 +117,38 @@ void keeper_hear_engine(struct keeper_lane *l)
 	if (l->engine_socket < 0)
 		return;
 	while (recv(l->engine_socket, &r, sizeof(r), MSG_DONTWAIT) > 0)
-		;
+		if (r.op != ENGINE_WORD && r.number == l->requests)
+			l->silent_ns = 0;
+}
+
+/* Its first word, waited for. */
+int keeper_introduce_inspector(struct keeper_lane *l)
+{
+	struct pollfd p = {.fd = l->engine_socket, .events = POLLIN};
+	int error = keeper_tell_inspector(l);
+
+	for (int ms = 0; error == -EINPROGRESS && ms < FIRST_WORD_MS; ms += REPLY_MS) {
+		(void)poll(&p, 1, REPLY_MS);
+		keeper_hear_engine(l);
+		error = keeper_tell_inspector(l);
+	}
+	return error;
+}
+
+/*
+ * Settles what is held and gives the queues back; waited for. -EPIPE: the engine is dead; -ETIMEDOUT: it hangs, and was
+ * killed.
+ */
+int keeper_ask_to_stop(struct keeper_lane *l, enum lane_reason reason)
+{
+	uint64_t ticked = __atomic_load_n(&l->page->ticked_ns, __ATOMIC_RELAXED);
+	int error = -EINPROGRESS;
+
+	keeper_hear_engine(l);
+	if (clock_ns() < ticked + STUCK_NS)
+		error = keeper_ask_value(l, ENGINE_STOP, reason);
+	if (error != -EINPROGRESS)
+		return error;
+	keeper_kill(&l->engine);
+	return -ETIMEDOUT;
 }

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define BOARD_VERSION 1u
+#define BOARD_VERSION 2u
 #define KEEPER_LANES  32u /* at most in one run */
 
 /* Descriptors that the control process is born with. */
@@ -60,6 +60,7 @@ enum ask_op {
 	ASK_LENGTH,    /* value: packets */
 	ASK_TURN,      /* value 1: open (or shut, by policy) by hand; 0: inspect again */
 	ASK_UPGRADE,   /* replace keeper, engines and inspectors by what now lies where they were started from */
+	ASK_NOTHING,   /* the answer to ASK_REPLY_THERE; has none itself */
 	ASK_OPS
 };
 
@@ -70,9 +71,12 @@ struct ask {
 	uint32_t value;
 };
 
+#define ASK_REPLY_LEAVE 0u         /* another control process takes over: serve who is connected, and leave */
+#define ASK_REPLY_THERE UINT32_MAX /* are you there? */
+
 /* May come long after the request (ASK_UPGRADE: half a minute), and in any order. */
 struct ask_reply {
-	uint32_t number; /* 0: another control process takes over: serve who is connected, and leave */
+	uint32_t number; /* the request's, or one of these two */
 	int32_t exit;    /* the contract's exit status: 0 done */
 	char text[248];  /* where exit is not 0: "what: why; what to do" */
 };

@@ -73,6 +73,7 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 	s.fd_count = p.count;
 	l->page->ticked_ns = clock_ns();
 	l->engine_watch.since_ns = 0;
+	l->silent_ns = 0;
 	error = start(&l->engine, &s);
 	close(pair[1]);
 	if (l->engine_socket >= 0)
@@ -161,13 +162,14 @@ int keeper_start_control(struct keeper *k)
 	if (k->control.socket >= 0)
 		close(k->control.socket);
 	k->control.socket = pair[0];
+	memset(k->control.pending, 0, sizeof(k->control.pending)); /* their numbers were the former one's */
 	return error;
 }
 
 /* The present one serves who is connected, and leaves; one of this program takes in the others. */
 void keeper_replace_control(struct keeper *k)
 {
-	const struct ask_reply leave = {.number = 0};
+	const struct ask_reply leave = {.number = ASK_REPLY_LEAVE};
 
 	keeper_kill_and_wait(&k->old_control.process);
 	if (k->old_control.socket >= 0)

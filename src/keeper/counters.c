@@ -74,8 +74,8 @@ static void read_class(struct keeper *k, struct keeper_lane *l, unsigned i, cons
 		return;
 	q.long_value = r.beyond;
 	q.value = r.packets < l->counted[i];
-	l->counted[i] = r.packets;
-	(void)keeper_ask(l, &q, &reply);
+	if (!keeper_ask(l, &q, &reply)) /* that it is another counter has to be heard */
+		l->counted[i] = r.packets;
 }
 
 void keeper_read_counters(struct keeper *k, uint64_t now_ns)

@@ -11,6 +11,8 @@
 __attribute__((format(printf, 3, 4))) int keeper_fail(struct keeper *k, int status, const char *format, ...);
 
 int keeper_open_program(struct keeper *k);
+/* Starts the lanes of the command line that there are not; the board shows all. What can't be had is told. */
+void keeper_complete_lanes(struct keeper *k);
 
 /* pages.c: shared memory and descriptors */
 void *keeper_make_page(const char *name, size_t size, int *fd);
@@ -38,11 +40,16 @@ const char *keeper_how_ended(const struct keeper_process *p, char *buf, size_t s
 int keeper_ask(struct keeper_lane *l, const struct engine_request *q, struct engine_reply *r);
 int keeper_ask_value(struct keeper_lane *l, enum engine_op op, uint32_t value);
 int keeper_tell_inspector(struct keeper_lane *l);
+int keeper_introduce_inspector(struct keeper_lane *l);
+int keeper_ask_to_stop(struct keeper_lane *l, enum lane_reason reason);
 void keeper_hear_engine(struct keeper_lane *l);
 
 /* watch.c: hung, or merely without a CPU? */
 enum keeper_stuck { STUCK_NOT_YET, STUCK_NO_CPU, STUCK_YES };
 enum keeper_stuck keeper_stuck(struct keeper_watch *w, pid_t pid, uint64_t now_ns, uint64_t limit_ns);
+
+/* control.c: serves the control process, and replaces one that is dead or hangs */
+void keeper_tend_control(struct keeper *k, uint64_t now_ns);
 
 /* tend.c */
 
@@ -57,8 +64,11 @@ void keeper_adopt_poison(struct keeper_lane *l);
 /* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
  * many were held; or a negative errno. */
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);
-/* The same for one queue that is to pass: all that is held, and what comes meanwhile. -ENODEV: not bound. */
-int keeper_pass_queue(struct spw_queue *queue, uint64_t *passed);
+/*
+ * Gives one queue's number back. What is held (*held: how many) passes, with what comes meanwhile; `shut`: the kernel
+ * drops it. 0 or a negative errno; -ENODEV: not bound.
+ */
+int keeper_release(struct spw_queue *queue, bool shut, uint64_t *held);
 
 /* counters.c */
 /* Class i, `c`, is about to be bound. With length 0 all passes from then on: its counter is read before. */

@@ -24,9 +24,7 @@
 #define TEND_SOON_MS     10
 #define STOP_PATIENCE_MS 500
 #define TEND_MS          100
-#define CONTROL_SOON     1000000000ull /* a control process that dies sooner is not replaced at once */
 #define FIRST_START_NS   900000000ull  /* the first inspector has so much longer than others before a class opens */
-#define ASKS             8             /* of control's requests at a time */
 #define LINE_RATE        1250000000ull /* bytes a second: 10 Gbit/s */
 
 int keeper_fail(struct keeper *k, int status, const char *format, ...)
@@ -140,6 +138,11 @@ static int start_processes(struct keeper *k, struct keeper_lane *l)
 {
 	int error = keeper_listen(k, l);
 
+	if (error == -EADDRINUSE) /* a socket would have been replaced */
+		return keeper_fail(k, EXIT_USAGE,
+				   "%s.lane-%u: what lies there is no socket; move it away, or choose another place "
+				   "with --control",
+				   k->config.control, l->number);
 	if (error)
 		return keeper_fail(k, EXIT_FAILED, "%s.lane-%u: %s; choose another place with --control",
 				   k->config.control, l->number, strerror(-error));
@@ -147,7 +150,7 @@ static int start_processes(struct keeper *k, struct keeper_lane *l)
 	if (!error && !l->gone)
 		error = keeper_start_inspector(k, l, &l->seat);
 	if (!error)
-		error = keeper_tell_inspector(l);
+		error = keeper_introduce_inspector(l);
 	if (error)
 		return keeper_fail(k, EXIT_FAILED,
 				   "queue %u: starting its processes: %s; raise the limit on processes or memory",
@@ -323,88 +326,12 @@ int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t val
 			if (error && r.text[0])
 				keeper_fail(k, 0, "%s", r.text);
 			else if (error)
-				keeper_fail(k, 0, "queue %u: its engine: %s; try again", queue, strerror(-error));
+				keeper_fail(k, 0, "queue %u: its engine does not answer; try again", queue);
 			return error;
 		}
 	}
 	keeper_fail(k, 0, "queue %u: not one of this command's; spillway status lists them", queue);
 	return -ENOENT;
-}
-
-/* What control may ask: all of it. */
-
-static int set_fail_open(struct keeper *k, const struct ask *a)
-{
-	return keeper_set(k, (uint16_t)a->queue, ENGINE_SET_FAIL_OPEN, a->value);
-}
-
-static int set_length(struct keeper *k, const struct ask *a)
-{
-	return keeper_set(k, (uint16_t)a->queue, ENGINE_SET_LENGTH, a->value);
-}
-
-static int set_turn(struct keeper *k, const struct ask *a)
-{
-	return keeper_set(k, (uint16_t)a->queue, ENGINE_TURN, a->value);
-}
-
-/* Returns only where nothing was changed. */
-static int upgrade(struct keeper *k, const struct ask *a)
-{
-	return keeper_upgrade(k, a->number);
-}
-
-static int (*const asks[ASK_OPS])(struct keeper *k, const struct ask *a) = {
-    [ASK_FAIL_OPEN] = set_fail_open,
-    [ASK_LENGTH] = set_length,
-    [ASK_TURN] = set_turn,
-    [ASK_UPGRADE] = upgrade,
-};
-
-static void answer(struct keeper *k, int to, const struct ask *a)
-{
-	struct ask_reply r = {.number = a->number};
-	int error = -EINVAL;
-
-	keeper_fail(k, 0, "control asks for what the keeper does not know; use programs of one version");
-	if (a->op < ASK_OPS && asks[a->op] && a->queue <= UINT16_MAX)
-		error = asks[a->op](k, a);
-	if (error) {
-		r.exit = error == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
-		snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, k->error);
-	}
-	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/* A few at a time: whatever control asks, the lanes are seen after in between. */
-static void serve_control(struct keeper *k, struct keeper_control *c)
-{
-	struct ask a;
-
-	for (int i = 0; i < ASKS && c->socket >= 0 && recv(c->socket, &a, sizeof(a), MSG_DONTWAIT) == sizeof(a); i++)
-		answer(k, c->socket, &a);
-}
-
-static void plan_control(struct keeper *k, uint64_t now, bool soon)
-{
-	k->control_deaths = soon ? k->control_deaths + 1 : 0;
-	k->control_at_ns = k->control_deaths ? now + keeper_pause(k->control_deaths - 1) : now;
-}
-
-static void tend_control(struct keeper *k, uint64_t now)
-{
-	if (keeper_ended(&k->control.process)) {
-		log_line("the control process has ended; another is started");
-		plan_control(k, now, now - k->control.process.started_ns < CONTROL_SOON);
-	}
-	if (k->control.process.pid <= 0 && now >= k->control_at_ns && keeper_start_control(k))
-		plan_control(k, now, true);
-	serve_control(k, &k->control);
-	serve_control(k, &k->old_control);
-	if (keeper_ended(&k->old_control.process)) {
-		close(k->old_control.socket);
-		k->old_control.socket = -1;
-	}
 }
 
 /* Something is about to happen that no descriptor tells. */
@@ -416,7 +343,8 @@ static bool in_motion(const struct keeper *k)
 		const struct keeper_lane *l = &k->lane[i];
 
 		if (l->engine.pid <= 0 || l->engine_watch.since_ns || l->inspector_watch.since_ns || l->gone ||
-		    l->untold || k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
+		    l->untold || l->silent_ns || l->poison_untold ||
+		    k->board->lane[i].inspector_state != INSPECTOR_RUNNING)
 			return true;
 	}
 	return false;
@@ -428,7 +356,7 @@ int keeper_tend(struct keeper *k)
 		keeper_tend_lane(k, &k->lane[i], clock_ns());
 	keeper_read_counters(k, clock_ns());
 	keeper_tend_upgrade(k);
-	tend_control(k, clock_ns());
+	keeper_tend_control(k, clock_ns());
 	keeper_tend_store(k);
 	keeper_report(k, clock_ns());
 	return in_motion(k) ? TEND_SOON_MS : TEND_MS;
@@ -460,15 +388,15 @@ static void log_books(const struct keeper_lane *l, const struct lane *before)
 /* The engine settles; where it is dead or hangs, another one does. */
 static int settle_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
-	int error = keeper_ask_value(l, ENGINE_STOP, reason);
+	int error = keeper_ask_to_stop(l, reason);
 
 	if (error != -EPIPE && error != -ETIMEDOUT)
 		return error;
 	keeper_kill_and_wait(&l->engine);
 	error = keeper_start_engine(k, l);
 	if (!error)
-		error = keeper_tell_inspector(l);
-	return error ? error : keeper_ask_value(l, ENGINE_STOP, reason);
+		error = keeper_introduce_inspector(l);
+	return error ? error : keeper_ask_to_stop(l, reason);
 }
 
 static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
@@ -484,7 +412,7 @@ static void settle_alone(struct keeper_lane *l, enum lane_reason reason)
 			 (unsigned long long)passed);
 }
 
-static void stop_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
+static void end_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason reason)
 {
 	struct lane before;
 
@@ -513,11 +441,64 @@ void keeper_stop(struct keeper *k, enum lane_reason reason)
 	k->count_at_ns = 0;
 	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
-		stop_lane(k, &k->lane[i], reason);
+		end_lane(k, &k->lane[i], reason);
 	k->lanes = 0;
 	keeper_tend_store(k); /* nothing is bound any more */
 	keeper_kill_and_wait(&k->control.process);
 	keeper_kill_and_wait(&k->old_control.process);
+}
+
+static bool has_lane(const struct keeper *k, uint16_t number)
+{
+	for (unsigned i = 0; i < k->lanes; i++)
+		if (k->lane[i].number == number)
+			return true;
+	return false;
+}
+
+/* One that begins anew while others go on: it must not end them where it can't. */
+static void add_lane(struct keeper *k, uint16_t number)
+{
+	struct keeper_lane *l = &k->lane[k->lanes];
+
+	if (start_lane(k, number)) {
+		log_line("%s; the others go on without this lane", k->error);
+		end_lane(k, l, REASON_DOWN);
+		k->lanes--;
+		return;
+	}
+	l->was_ready = true;
+}
+
+/* Rows go by lane; what was counted stays. */
+static void show_lanes(struct keeper *k)
+{
+	struct board_lane old[KEEPER_LANES];
+	unsigned count = k->board->lanes < KEEPER_LANES ? k->board->lanes : KEEPER_LANES;
+
+	memcpy(old, k->board->lane, sizeof(old));
+	for (unsigned i = 0; i < k->lanes; i++) {
+		k->board->lane[i] = (struct board_lane){0};
+		for (unsigned o = 0; o < count; o++)
+			if (old[o].lane == k->lane[i].number)
+				k->board->lane[i] = old[o];
+		show_lane(k, &k->lane[i]);
+	}
+	k->board->lanes = k->lanes;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	return ((const struct keeper_lane *)a)->number - ((const struct keeper_lane *)b)->number;
+}
+
+void keeper_complete_lanes(struct keeper *k)
+{
+	for (unsigned n = k->config.first; n <= k->config.last; n++)
+		if (!has_lane(k, (uint16_t)n))
+			add_lane(k, (uint16_t)n);
+	qsort(k->lane, k->lanes, sizeof(k->lane[0]), by_number);
+	show_lanes(k);
 }
 
 /* A dead process's socket is at its end, which poll() would tell again and again. */

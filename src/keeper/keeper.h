@@ -83,14 +83,27 @@ struct keeper_lane {
 	struct keeper_suspect suspect[KEEPER_SUSPECTS];
 	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
 	uint32_t requests;               /* sent to the engine so far */
+	uint64_t silent_ns;              /* it has not answered the last one since then; 0: it has */
+	bool poison_untold;              /* the engine may not know yet which suspects are poison */
 	enum lane_state told_state[CHANNEL_CLASSES];
 	uint64_t told_lost[CHANNEL_CLASSES];
 	uint64_t counted[CHANNEL_CLASSES]; /* what the rule's counter said last */
 };
 
+#define KEEPER_ASKS 8u /* of control's requests at a time */
+
+/* A request that waits for an engine. */
+struct keeper_pending {
+	struct ask ask;
+	uint64_t until_ns; /* then it is told that it could not be done; 0: none */
+};
+
 struct keeper_control {
 	struct keeper_process process;
-	int socket; /* SOCK_SEQPACKET: struct ask comes, struct ask_reply goes; -1: none */
+	int socket;                  /* SOCK_SEQPACKET: struct ask comes, struct ask_reply goes; -1: none */
+	uint64_t asked_ns, heard_ns; /* whether it is there; that it is */
+	struct keeper_watch watch;
+	struct keeper_pending pending[KEEPER_ASKS];
 };
 
 /* A change of programs under way: see upgrade.c. */
@@ -182,8 +195,14 @@ int keeper_tend(struct keeper *k);
 /* Settles by policy all that is held, lets go of the queues, ends the children. */
 void keeper_stop(struct keeper *k, enum lane_reason reason);
 
-/* Asks the engine of a queue's lane for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here. */
+/*
+ * Asks the engine of a queue's lane for a change. 0, or a negative errno and k->error; -ENOENT: no such queue here;
+ * -EINPROGRESS, -EPIPE: the engine does not answer just now, or is being replaced: ask again.
+ */
 int keeper_set(struct keeper *k, uint16_t queue, enum engine_op op, uint32_t value);
+
+/* Open files that a run of these lanes and classes needs at most, beside those that this process has open now. */
+unsigned keeper_descriptors_needed(const struct keeper_config *config);
 
 /* Descriptors to poll. Returns how many were written; at most KEEPER_FDS_A_LANE a lane and four more. */
 unsigned keeper_descriptors(const struct keeper *k, int *fds);

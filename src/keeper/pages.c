@@ -4,6 +4,9 @@
  */
 #include "keeper/internal.h"
 
+#include "keeper/spawn.h"
+
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,6 +16,12 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Descriptors open at a time, at most. */
+#define FDS_OF_KEEPER 64u  /* programs, board, control, signals, the handover; and for a moment */
+#define FDS_OF_LANE   16u  /* of keeper_close_lane(), two inspectors' 4, the page for control */
+#define FDS_OF_CLASS  2u   /* the socket, the kernel's table */
+#define FDS_OF_CHILD  224u /* SPAWN_FDS on their way, what it opens; with the places, 1024 in all */
 
 /* A page of fixed size that nobody can resize, as a descriptor and mapped. NULL and errno. */
 void *keeper_make_page(const char *name, size_t size, int *fd)
@@ -127,6 +136,28 @@ void keeper_clear_seat(struct keeper_seat *seat)
 	if (seat->process.pidfd >= 0)
 		close(seat->process.pidfd);
 	*seat = (struct keeper_seat){.answers_fd = -1, .process.pidfd = -1};
+}
+
+/* This process's own, with those that whoever started it has left open. */
+static unsigned count_open(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+unsigned keeper_descriptors_needed(const struct keeper_config *config)
+{
+	unsigned lanes = config->last - config->first + 1u;
+	unsigned own = count_open() + FDS_OF_KEEPER + lanes * (FDS_OF_LANE + config->classes * FDS_OF_CLASS);
+
+	/* A child just forked has all of these, and room for its own above the places. */
+	return (own > SPAWN_PLACES_END ? own : SPAWN_PLACES_END) + FDS_OF_CHILD;
 }
 
 void keeper_lane_blank(struct keeper_lane *l)

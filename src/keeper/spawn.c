@@ -20,23 +20,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-/* All numbers at which children's descriptors are placed lie between these. */
-#define PLACES_FIRST 600
-#define PLACES_END   800
-_Static_assert(ENGINE_FD_SOCKET >= PLACES_FIRST && ENGINE_FD_END <= PLACES_END, "an engine's do");
-_Static_assert(INSPECTOR_FD_FIRST >= PLACES_FIRST && INSPECTOR_FD_END <= PLACES_END, "an inspector's do");
-_Static_assert(CONTROL_FD_LISTENER >= PLACES_FIRST && CONTROL_FD_END <= PLACES_END, "control's do");
+_Static_assert(ENGINE_FD_SOCKET >= SPAWN_PLACES_FIRST && ENGINE_FD_END <= SPAWN_PLACES_END, "an engine's do");
+_Static_assert(INSPECTOR_FD_FIRST >= SPAWN_PLACES_FIRST && INSPECTOR_FD_END <= SPAWN_PLACES_END, "an inspector's do");
+_Static_assert(CONTROL_FD_LISTENER >= SPAWN_PLACES_FIRST && CONTROL_FD_END <= SPAWN_PLACES_END, "control's do");
 
 /* The same descriptor where none is placed: with many lanes, the caller's own reach up there. -1 and errno. */
 static int out_of_the_way(int fd)
 {
-	return fd < PLACES_FIRST || fd >= PLACES_END ? fd : fcntl(fd, F_DUPFD_CLOEXEC, PLACES_END);
+	return fd < SPAWN_PLACES_FIRST || fd >= SPAWN_PLACES_END ? fd : fcntl(fd, F_DUPFD_CLOEXEC, SPAWN_PLACES_END);
 }
 
 static int place_descriptors(const struct spawn *s, int *exe)
@@ -45,7 +43,7 @@ static int place_descriptors(const struct spawn *s, int *exe)
 
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
 		return -errno;
-	*exe = fcntl(s->exe, F_DUPFD_CLOEXEC, PLACES_END);
+	*exe = fcntl(s->exe, F_DUPFD_CLOEXEC, SPAWN_PLACES_END);
 	for (unsigned i = 0; i < s->fd_count; i++) {
 		from[i] = out_of_the_way(s->fds[i].from);
 		if (from[i] < 0 || *exe < 0)
@@ -55,7 +53,7 @@ static int place_descriptors(const struct spawn *s, int *exe)
 		if (dup2(from[i], s->fds[i].to) < 0)
 			return -errno;
 	/* What is to come needs some, and may soon have none above. Before Linux 5.9 they stay until exec. */
-	(void)close_range(STDERR_FILENO + 1, PLACES_FIRST - 1, 0);
+	(void)close_range(STDERR_FILENO + 1, SPAWN_PLACES_FIRST - 1, 0);
 	return 0;
 }
 
@@ -88,6 +86,14 @@ static int isolate(const struct spawn *s)
 	}
 }
 
+/* The keeper's limit may be a large one; an inspector's is smaller already. */
+static int limit_descriptors(const struct spawn *s)
+{
+	const struct rlimit l = {.rlim_cur = SPAWN_PLACES_END, .rlim_max = SPAWN_PLACES_END};
+
+	return s->role == SPAWN_INSPECTOR || !setrlimit(RLIMIT_NOFILE, &l) ? 0 : -errno;
+}
+
 /* Where it can't be had, the process runs anywhere: slower, not wrong. */
 static void pin(int cpu)
 {
@@ -116,6 +122,10 @@ static void run_child(const struct spawn *s)
 	if (!error) {
 		what = "dropping privileges";
 		error = isolate(s);
+	}
+	if (!error) {
+		what = "limit on descriptors";
+		error = limit_descriptors(s);
 	}
 	if (!error && s->env && putenv((char *)s->env)) {
 		what = "environment";

@@ -29,6 +29,10 @@ enum inspector_fd {
 
 #define SPAWN_FDS 64 /* at most */
 
+/* All numbers at which children's descriptors are placed lie between these. */
+#define SPAWN_PLACES_FIRST 600
+#define SPAWN_PLACES_END   800
+
 struct spawn_fd {
 	int from, to;
 };

@@ -137,19 +137,6 @@ static const struct lane_config *config_of(const struct keeper *k, uint16_t queu
 	return &k->config.class[0];
 }
 
-/* Then the number is free. What is to be dropped, the kernel drops when it is given back. */
-static int release(struct spw_queue *q, bool shut, uint64_t *held)
-{
-	struct spw_queue_stat stat;
-	int error;
-
-	if (!shut)
-		return keeper_pass_queue(q, held);
-	error = spw_queue_stat(q, &stat);
-	*held = error ? 0 : stat.held;
-	return error ? error : spw_queue_unbind(q);
-}
-
 static void settle_queue(const struct keeper *k, struct keeper_stored *s)
 {
 	const struct spw_queue_config any = {.size = sizeof(any)};
@@ -161,7 +148,7 @@ static void settle_queue(const struct keeper *k, struct keeper_stored *s)
 
 	s->stale = true;
 	if (!error)
-		error = release(q, shut, &held);
+		error = keeper_release(q, shut, &held);
 	if (error)
 		log_line("queue %u: stored by a run before: %s; nothing is settled", queue,
 			 q && error != -ENODEV ? spw_queue_error(q) : "it is bound no more");

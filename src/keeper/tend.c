@@ -8,6 +8,7 @@
 #include "keeper/isolation.h"
 #include "log/log.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static void start_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 
 	if (!error)
 		error = keeper_tell_inspector(l);
-	if (!error)
+	if (!error || error == -EINPROGRESS)
 		return;
 	log_line("queue %u: starting an engine: %s; it is tried again", l->number, strerror(-error));
 	keeper_kill(&l->engine);
@@ -81,13 +82,14 @@ static void bury_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 static void watch_engine(struct keeper_lane *l, uint64_t now)
 {
 	uint64_t ticked = __atomic_load_n(&l->page->ticked_ns, __ATOMIC_RELAXED);
+	bool silent = l->silent_ns && now >= l->silent_ns + ENGINE_HUNG;
 
-	if (now < ticked + ENGINE_HUNG ||
-	    keeper_stuck(&l->engine_watch, l->engine.pid, now, ENGINE_HUNG) != STUCK_YES) {
-		if (now < ticked + ENGINE_HUNG)
-			l->engine_watch.since_ns = 0;
+	if (now < ticked + ENGINE_HUNG && !silent) {
+		l->engine_watch.since_ns = 0;
 		return;
 	}
+	if (keeper_stuck(&l->engine_watch, l->engine.pid, now, ENGINE_HUNG) != STUCK_YES)
+		return;
 	log_line("queue %u: the engine hangs; it is ended", l->number);
 	l->engine_watch.since_ns = 0;
 	keeper_kill(&l->engine);
@@ -122,13 +124,29 @@ static bool own_fault(const struct keeper_process *p)
 	}
 }
 
-static void set_poison(struct keeper_lane *l, const struct keeper_suspect *s, uint64_t flow)
+/* The flow that the engine shall know as poison in this slot; 0: none. */
+static uint64_t poison_of(const struct keeper_suspect *s)
 {
-	struct engine_reply r;
-	const struct engine_request q = {
-	    .op = ENGINE_POISON, .value = (uint32_t)(s - l->suspect), .long_value = (int64_t)flow};
+	return s->deaths >= POISON_FROM ? s->flow : 0;
+}
 
-	(void)keeper_ask(l, &q, &r);
+/* By what the inspectors are shown: an engine that died over it, or did not answer, is asked again. */
+static void tell_poison(struct keeper_lane *l)
+{
+	const struct channel_state *state = keeper_map_page(l->state_fd, sizeof(*state));
+	struct engine_reply r;
+	int error = state ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; !error && i < KEEPER_SUSPECTS; i++) {
+		uint64_t flow = poison_of(&l->suspect[i]);
+		const struct engine_request q = {.op = ENGINE_POISON, .value = i, .long_value = (int64_t)flow};
+
+		if (__atomic_load_n(&state->poison[i], __ATOMIC_RELAXED) != flow)
+			error = keeper_ask(l, &q, &r);
+	}
+	if (state)
+		munmap((void *)state, sizeof(*state));
+	l->poison_untold = error != 0;
 }
 
 static struct keeper_suspect *suspect(struct keeper_lane *l, uint64_t flow)
@@ -141,9 +159,7 @@ static struct keeper_suspect *suspect(struct keeper_lane *l, uint64_t flow)
 		if (l->suspect[i].until_ns < oldest->until_ns)
 			oldest = &l->suspect[i];
 	}
-	/* Its slot is needed: nobody would remember to let it go later. */
-	if (oldest->deaths >= POISON_FROM)
-		set_poison(l, oldest, 0);
+	l->poison_untold = true;
 	*oldest = (struct keeper_suspect){.flow = flow};
 	return oldest;
 }
@@ -177,7 +193,7 @@ static void note_poison(struct keeper_lane *l, uint64_t now)
 	log_line("queue %u: a flow was in hand at %u deaths: it is poison, and goes uninspected (%s) for %llu "
 		 "s",
 		 l->number, POISON_FROM, policy_word(l, REASON_POISON), POISON_NS / SECOND);
-	set_poison(l, s, flow);
+	tell_poison(l);
 }
 
 static void forget_poison(struct keeper_lane *l, uint64_t now)
@@ -187,8 +203,7 @@ static void forget_poison(struct keeper_lane *l, uint64_t now)
 
 		if (!s->flow || now < s->until_ns)
 			continue;
-		if (s->deaths >= POISON_FROM)
-			set_poison(l, s, 0);
+		l->poison_untold = true;
 		*s = (struct keeper_suspect){0};
 	}
 }
@@ -409,6 +424,8 @@ void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns)
 	tend_engine(k, l, now_ns);
 	tend_inspector(k, l, now_ns);
 	forget_poison(l, now_ns);
+	if (l->poison_untold && l->engine.pid)
+		tell_poison(l);
 	say_changes(l);
 	b->engine.pid = l->engine.pid;
 	b->inspector.pid = l->seat.process.pid;

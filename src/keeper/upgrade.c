@@ -188,14 +188,35 @@ static struct keeper_process resumed(const struct handover_process *p)
 	    .pid = p->pid, .pidfd = ours(p->pidfd), .adopted = p->adopted, .started_ns = clock_ns()};
 }
 
-static int read_lane(struct keeper_lane *l, const struct handover_lane *h)
+/* The number of a lane's class: by the ledger, or where that can't be read, by the command line. */
+static uint16_t queue_number(const struct keeper *k, const struct keeper_lane *l, unsigned i)
 {
-	int error = 0;
+	return l->page ? l->page->queue[i] : (uint16_t)(k->config.queue[i] + (l->number - k->config.first));
+}
+
+static const char *read_queues(const struct keeper *k, struct keeper_lane *l, const struct handover_lane *h)
+{
+	const struct spw_queue_config any = {.size = sizeof(any)};
+	const char *missing = NULL;
+
+	for (unsigned i = 0; i < l->classes; i++) {
+		l->buffer[i] = h->buffer[i];
+		if (spw_queue_adopt(&l->queue[i], queue_number(k, l, i), ours(h->socket[i]),
+				    fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0), l->page ? &l->page->config[i] : &any))
+			missing = "a socket";
+	}
+	return missing;
+}
+
+/* NULL, or what of it can't be read. */
+static const char *read_lane(const struct keeper *k, struct keeper_lane *l, const struct handover_lane *h)
+{
+	const char *missing;
 
 	keeper_lane_blank(l);
 	l->gone_reason = REASON_DOWN;
 	l->number = (uint16_t)h->number;
-	l->classes = h->classes;
+	l->classes = h->classes <= CHANNEL_CLASSES ? h->classes : 0;
 	l->requests = h->requests;
 	l->proc_fd = ours(h->proc);
 	l->page_fd = ours(h->page);
@@ -208,28 +229,75 @@ static int read_lane(struct keeper_lane *l, const struct handover_lane *h)
 	l->listener = ours(h->listener);
 	l->engine_socket = ours(h->engine_socket);
 	l->engine = resumed(&h->engine);
-	l->page = keeper_map_page(l->page_fd, sizeof(*l->page));
-	if (!l->page)
-		return -ENOMEM;
 	if (h->answers >= 0)
 		l->seat = (struct keeper_seat){.number = h->inspector_number,
 					       .answers_fd = ours(h->answers),
 					       .answers = keeper_map_page(h->answers, sizeof(*l->seat.answers)),
 					       .process = resumed(&h->inspector)};
-	l->was_ready = true;
+	l->was_ready = l->poison_untold = true;
 	memcpy(l->suspect, h->suspect, sizeof(l->suspect));
-	for (unsigned i = 0; i < l->classes && !error; i++) {
-		l->buffer[i] = h->buffer[i];
-		error = spw_queue_adopt(&l->queue[i], l->page->queue[i], ours(h->socket[i]),
-					fcntl(l->proc_fd, F_DUPFD_CLOEXEC, 0), &l->page->config[i]);
+	l->page = keeper_map_page(l->page_fd, sizeof(*l->page));
+	missing = read_queues(k, l, h);
+	if (l->seat.answers_fd >= 0 && !l->seat.answers)
+		missing = "its inspector's answers";
+	return l->page ? missing : "its ledger";
+}
+
+/* By the policy that holds for the class; where the ledger can't be read, by the command line's. */
+static void settle_class(const struct keeper *k, struct keeper_lane *l, unsigned i)
+{
+	const struct lane_config *config = &k->config.class[i];
+	uint16_t queue = queue_number(k, l, i);
+	struct lane lane;
+	uint64_t held;
+	bool shut;
+	int error = -ENOMEM;
+
+	if (l->page) {
+		engine_snapshot(l->page, &lane);
+		config = &lane.class[i].config;
 	}
-	return error;
+	shut = lane_shuts(config, REASON_DOWN);
+	if (l->queue[i])
+		error = keeper_release(l->queue[i], shut, &held);
+	if (error)
+		log_line("queue %u: settling what is held: %s; the kernel drops it", queue, strerror(-error));
+	else
+		log_line("queue %u: %llu packets held are %s uninspected, uncounted", queue, (unsigned long long)held,
+			 shut ? "dropped" : "accepted");
+}
+
+/* As where there is no engine any more: then the number is free. */
+static void give_up_lane(struct keeper *k, struct keeper_lane *l, const char *missing)
+{
+	log_line("queue %u: upgrade: what the old program left of it can't be read (%s); it begins anew", l->number,
+		 missing);
+	keeper_kill_and_wait(&l->engine);
+	keeper_kill_and_wait(&l->seat.process);
+	for (unsigned i = 0; i < l->classes; i++)
+		settle_class(k, l, i);
+	keeper_unlist(k, l);
+	keeper_close_lane(l);
+}
+
+/* Each by itself. */
+static void read_lanes(struct keeper *k, const struct handover *h)
+{
+	for (unsigned i = 0; i < h->lanes; i++) {
+		struct keeper_lane *l = &k->lane[k->lanes];
+		const char *missing = read_lane(k, l, &h->lane[i]);
+
+		if (missing)
+			give_up_lane(k, l, missing);
+		else
+			k->lanes++;
+	}
 }
 
 int keeper_resume(struct keeper *k, const struct keeper_config *config, int handover)
 {
 	struct handover *h = keeper_map_page(handover, sizeof(*h));
-	int status, error = 0;
+	int status;
 
 	if (!h || h->layout != KEEPER_LAYOUT || h->lanes > KEEPER_LANES)
 		return keeper_fail(k, EXIT_FAILED, "upgrade: what the old program left can't be read; start again");
@@ -238,7 +306,7 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 			     .plugin = -1,
 			     .board_fd = ours(h->board),
 			     .control_listener = ours(h->control_listener),
-			     .control = {resumed(&h->control), ours(h->control_socket)},
+			     .control = {.process = resumed(&h->control), .socket = ours(h->control_socket)},
 			     .old_control = {.process.pidfd = -1, .socket = -1}};
 	notify_open(&k->service.notify);
 	k->service.started_ns = k->service.alive_ns = clock_ns();
@@ -254,15 +322,19 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 		k->plugin = ours(h->plugin);
 	else
 		k->upgrade.old_plugin = ours(h->plugin);
-	for (; k->lanes < h->lanes && !error; k->lanes++)
-		error = read_lane(&k->lane[k->lanes], &h->lane[k->lanes]);
+	read_lanes(k, h);
 	munmap(h, sizeof(*h));
 	close(handover);
 	k->upgrade.phase = UPGRADE_ENGINES;
 	/* All of it once more: else what is about to be replaced would never be given up. */
 	keeper_tend_store(k);
-	if (status || error || !k->board)
-		return keeper_go_back(k, status ? k->error : strerror(-error));
+	if (!k->board)
+		return keeper_go_back(k, "the old program's board can't be read");
+	if (status)
+		return keeper_go_back(k, k->error);
+	keeper_complete_lanes(k);
+	if (!k->lanes)
+		return keeper_fail(k, EXIT_FAILED, "upgrade: no lane is left; start again");
 	return EXIT_DONE;
 }
 
@@ -302,9 +374,9 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 				   k->path);
 	}
 	for (unsigned i = 0; i < k->lanes; i++)
-		if (k->lane[i].gone || k->lane[i].engine.pid <= 0) {
+		if (k->lane[i].gone || k->lane[i].engine.pid <= 0 || k->lane[i].silent_ns) {
 			close(exe);
-			return keeper_fail(k, -EAGAIN, "upgrade: queue %u: a process is just being replaced; try again",
+			return keeper_fail(k, -EBUSY, "upgrade: queue %u: a process is just being replaced; try again",
 					   k->lane[i].number);
 		}
 	k->upgrade.number = number;
@@ -319,7 +391,7 @@ static bool replace_engine(struct keeper *k, struct keeper_lane *l)
 	if (l->engine.pid > 0)
 		(void)keeper_ask_value(l, ENGINE_HANDOVER, 0);
 	keeper_kill_and_wait(&l->engine);
-	return !keeper_start_engine(k, l) && !keeper_tell_inspector(l);
+	return !keeper_start_engine(k, l) && !keeper_introduce_inspector(l);
 }
 
 static const char *replace_engines(struct keeper *k)

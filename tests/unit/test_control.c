@@ -120,6 +120,23 @@ static void keeper_busy(void **state)
 		assert_string_equal(fake_hear(fd[i]), DONE);
 }
 
+/* The keeper asks whether it is there, amid other things. */
+static void there(void **state)
+{
+	int fd = fake_say(&f, FAIL_OFF);
+	struct ask a = fake_asked(&f), b;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		fake_reply(&f, ASK_REPLY_THERE, 0, "");
+		b = fake_asked(&f);
+		assert_int_equal(b.op, ASK_NOTHING);
+	}
+	assert_int_equal(a.op, ASK_FAIL_OPEN);
+	fake_reply(&f, a.number, 0, "");
+	assert_string_equal(fake_hear(fd), DONE);
+}
+
 static void client_leaves(void **state)
 {
 	struct ask a;
@@ -357,7 +374,7 @@ static void the_name(void **state)
 	snprintf(file, sizeof(file), "%s/file", f.directory);
 	fd = open(file, O_CREAT | O_WRONLY, 0600);
 	close(fd);
-	assert_int_equal(control_listen(file), -EADDRINUSE);
+	assert_int_equal(control_listen(file), -ENOTSOCK);
 	unlink(file);
 	memset(longer, 'x', sizeof(longer));
 	longer[sizeof(longer) - 1] = '\0';
@@ -393,6 +410,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_refusal, start, stop),
 	    cmocka_unit_test_setup_teardown(replies_swapped, start, stop),
 	    cmocka_unit_test_setup_teardown(keeper_busy, start, stop),
+	    cmocka_unit_test_setup_teardown(there, start, stop),
 	    cmocka_unit_test_setup_teardown(client_leaves, start, stop),
 	    cmocka_unit_test_setup_teardown(keeper_gone, start, stop),
 	    cmocka_unit_test_setup_teardown(nonsense, start, stop),
