@@ -59,12 +59,13 @@ struct engine_page {
 	uint32_t version;
 	uint32_t classes;
 	uint16_t queue[CHANNEL_CLASSES];
-	struct spw_queue_config config[CHANNEL_CLASSES]; /* while inspecting */
-	uint64_t orphan_ns;                              /* without a keeper for so long: settle and leave */
-	uint32_t inspectors;                             /* number of the last one made */
-	uint32_t lied;                                   /* enum lane_result of an answer that did not hold; 0: none */
-	uint64_t ticked_ns;                              /* the engine's loop was here, CLOCK_MONOTONIC */
-	uint64_t commit; /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
+	/* While inspecting; length and flags differ from the lane's as long as a change is half done. */
+	struct spw_queue_config config[CHANNEL_CLASSES];
+	uint64_t orphan_ns;  /* without a keeper for so long: settle and leave */
+	uint32_t inspectors; /* number of the last one made */
+	uint32_t lied;       /* enum lane_result of an answer that did not hold; 0: none */
+	uint64_t ticked_ns;  /* the engine's loop was here, CLOCK_MONOTONIC */
+	uint64_t commit;     /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];
 	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
@@ -114,9 +115,9 @@ struct engine_knock {
 /* The engine process: everything comes by the descriptors above. Returns an exit status. */
 int engine_main(void);
 
-/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *copy_mode may be NULL. 0 or a negative
- * errno (-ENODEV: the queue is gone). */
-int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, uint32_t *copy_mode);
+/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *line, which may be NULL: the kernel's
+ * own. 0 or a negative errno (-ENODEV: the queue is gone). */
+int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line);
 
 /* The snapshot that holds, copied whole even while the engine writes. */
 void engine_snapshot(const struct engine_page *page, struct lane *copy);

@@ -96,34 +96,12 @@ static int counter(struct engine *e, const struct engine_request *q)
 	return 0;
 }
 
-/* A new policy or length. An open class keeps it for the time when it inspects again. */
-static int change(struct engine *e, unsigned class, const struct lane_config *config)
-{
-	struct lane_class *c = &e->lane.class[class];
-	struct spw_queue_config *page = &e->page->config[class];
-	bool inspecting = c->state == STATE_INSPECTING || c->state == STATE_PROBING;
-	bool open = !lane_shuts(config, REASON_FULL);
-	struct lane_sample before;
-	int error = engine_look(e->queue[class], &before, false, NULL);
-
-	if (!error && inspecting && open == lane_shuts(&c->config, REASON_FULL))
-		error = spw_queue_set_flags(e->queue[class], SPW_FAIL_OPEN, open ? SPW_FAIL_OPEN : 0);
-	if (!error && inspecting && config->length != c->config.length)
-		error = spw_queue_set_length(e->queue[class], config->length);
-	if (error)
-		return error;
-	page->length = config->length;
-	page->flags = (page->flags & ~SPW_FAIL_OPEN) | (open ? SPW_FAIL_OPEN : 0);
-	lane_switch(c, &before, config, clock_ns());
-	return 0;
-}
-
 static int set_fail_open(struct engine *e, const struct engine_request *q)
 {
 	struct lane_config config = e->lane.class[q->class].config;
 
 	config.fail_open = q->value != 0;
-	return change(e, q->class, &config);
+	return engine_change(e, q->class, &config);
 }
 
 static int set_length(struct engine *e, const struct engine_request *q)
@@ -131,7 +109,7 @@ static int set_length(struct engine *e, const struct engine_request *q)
 	struct lane_config config = e->lane.class[q->class].config;
 
 	config.length = q->value;
-	return change(e, q->class, &config);
+	return engine_change(e, q->class, &config);
 }
 
 static int turn(struct engine *e, const struct engine_request *q)
