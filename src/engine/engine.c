@@ -96,6 +96,8 @@ static int attach(struct engine *e)
 	lane_resume(&e->lane, clock_ns());
 	if (!error)
 		error = engine_look_all(e);
+	if (!error)
+		error = engine_adopt_inspector(e);
 	return error;
 }
 

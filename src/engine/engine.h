@@ -10,6 +10,8 @@
 
 #include <spillway/queue.h>
 
+#include <sys/types.h>
+
 /* Descriptors that an engine is born with. */
 enum engine_fd {
 	ENGINE_FD_SOCKET = 600,                              /* the classes' netlink sockets, one after the other */
@@ -23,8 +25,9 @@ enum engine_fd {
 	ENGINE_FD_LEASE,      /* write end; only held: the inspector leaves when nobody holds it any more */
 	ENGINE_FD_LEASE_READ, /* held for whoever takes over */
 	ENGINE_FD_LISTENER,   /* where a new keeper knocks when ours is dead */
-	ENGINE_FD_ANSWERS,    /* struct channel_answers of the present inspector; comes by request */
-	ENGINE_FD_INSPECTOR,  /* its pidfd; held for whoever takes over */
+	ENGINE_FD_ANSWERS, /* struct channel_answers of the present inspector, if there is one; the next one's comes by
+			      request */
+	ENGINE_FD_INSPECTOR, /* its pidfd, if it has one; held for whoever takes over */
 	ENGINE_FD_END
 };
 
@@ -41,8 +44,8 @@ enum engine_gift {
 	GIFT_LISTENER,
 	GIFT_ENGINE, /* pidfd */
 	GIFTS,
-	GIFT_ANSWERS = GIFTS, /* these two only where there is an inspector */
-	GIFT_INSPECTOR,
+	GIFT_ANSWERS = GIFTS, /* only where there is an inspector, */
+	GIFT_INSPECTOR,       /* and it is not known to be dead */
 	GIFTS_MAX
 };
 
@@ -111,6 +114,10 @@ struct engine_knock {
 	uint32_t magic, version; /* ENGINE_KNOCK_MAGIC, ENGINE_PAGE_VERSION */
 };
 #define ENGINE_KNOCK_MAGIC 0x5350574bu
+
+/* Whether the other end of a takeover's socket is root's, or this user's: it could be handed, or make us map, anything.
+ */
+bool engine_peer_trusted(int fd, uid_t ours);
 
 /* The engine process: everything comes by the descriptors above. Returns an exit status. */
 int engine_main(void);

@@ -12,6 +12,7 @@ struct engine {
 	struct channel_state *state;
 	const struct channel_answers *answers; /* of the present inspector; NULL: none */
 	uint32_t inspector;                    /* its number; active once it is ready */
+	unsigned inspector_fds;                /* how many of its two descriptors are here */
 	bool dead;                             /* it is; its answers are still to be taken */
 	struct spw_queue *queue[CHANNEL_CLASSES];
 	struct lane lane; /* what the next commit will write */
@@ -65,13 +66,15 @@ bool engine_answers_wait(const struct engine *e);
 int engine_look_all(struct engine *e);
 /* One round of answers, time, verdicts. True where there is more to do at once. */
 bool engine_step(struct engine *e);
-/* The inspector's remaining answers, then what it had in hand. */
+/* The inspector's remaining answers, then what it had in hand. It is forgotten, and its page with it. */
 void engine_inspector_gone(struct engine *e, enum lane_reason reason);
 /* Opens or shuts everything and gives the numbers back. 0 or a negative errno. */
 int engine_stop(struct engine *e, enum lane_reason reason);
 
 /* serve.c */
 
+/* The inspector whose descriptors we were born with. 0 or a negative errno. */
+int engine_adopt_inspector(struct engine *e);
 /* One request of the keeper, if there is one. True where the engine is to leave. */
 bool engine_serve(struct engine *e);
 /* Tells the keeper to look at the page; `what` is told once until engine_untell(). */

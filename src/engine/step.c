@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -298,8 +299,10 @@ void engine_inspector_gone(struct engine *e, enum lane_reason reason)
 	}
 	e->page->lied = 0;
 	e->told = 0;
-	if (e->lane.inspector == e->inspector && e->inspector)
+	if (e->lane.inspector)
 		let_go(e, reason);
+	if (e->answers)
+		munmap((void *)e->answers, sizeof(*e->answers));
 	e->inspector = 0;
 	e->answers = NULL;
 }
