@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Kills a process at one instruction: follows it (ptrace) to the entry of its next sendto() or sendmsg(), lets it do
- * so many instructions more, and kills it there.
+ * Kills a process at one instruction: follows it (ptrace) to the entry of its next sendto() or sendmsg(), or of the
+ * NTH from now on, lets it do so many instructions more, and kills it there.
  *
- *     stepper PID STEPS SECONDS     prints {"reached":true,"steps":N,"at":"0x…"}
+ *     stepper PID STEPS SECONDS [NTH]     prints {"reached":true,"steps":N,"at":"0x…"}
  *
  * STEPS 0: killed before the kernel has carried the call out. 1: just after it. More: in what follows it. Not reached
  * in SECONDS: the process goes on, and the exit status is 3.
@@ -52,16 +52,17 @@ static bool sends(pid_t pid)
 	return info.entry.nr == SYS_sendto || info.entry.nr == SYS_sendmsg || info.entry.nr == SYS_sendmmsg;
 }
 
-static bool to_next_send(pid_t pid, uint64_t end)
+static bool to_send(pid_t pid, uint64_t nth, uint64_t end)
 {
 	int status;
 
 	if (!stopped(pid, &status, end))
 		return false;
-	do {
+	while (nth) {
 		if (ptrace(PTRACE_SYSCALL, pid, 0, 0) || !stopped(pid, &status, end))
 			return false;
-	} while (!sends(pid));
+		nth -= sends(pid);
+	}
 	return true;
 }
 
@@ -95,19 +96,20 @@ static void let_go(pid_t pid)
 
 int main(int argc, char **argv)
 {
-	pid_t pid = argc == 4 ? (pid_t)number(argv[1]) : 0;
-	uint64_t steps, end;
+	pid_t pid = argc == 4 || argc == 5 ? (pid_t)number(argv[1]) : 0;
+	uint64_t steps, end, nth;
 
 	if (pid <= 0)
 		return 2;
 	stop_in_order(on_stop);
 	steps = number(argv[2]);
 	end = now_ns() + number(argv[3]) * NS;
+	nth = argc == 5 ? number(argv[4]) : 1;
 	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) || ptrace(PTRACE_INTERRUPT, pid, 0, 0)) {
 		fprintf(stderr, "stepper: %d: %s; it takes CAP_SYS_PTRACE\n", pid, strerror(errno));
 		return 1;
 	}
-	if (!to_next_send(pid, end)) {
+	if (!to_send(pid, nth, end)) {
 		let_go(pid);
 		puts("{\"reached\":false}");
 		return 3;

@@ -4,29 +4,13 @@
  */
 #include "control/pages.h"
 
+#include "page.h"
+
 #include <errno.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
-/* NULL and errno where it can't be; a page that is too short would end us at the first look. */
-static const void *map(int fd, size_t size)
-{
-	struct stat st;
-	void *p;
-
-	if (fstat(fd, &st))
-		return NULL;
-	if (st.st_size < (off_t)size) {
-		errno = EPROTO;
-		return NULL;
-	}
-	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	return p == MAP_FAILED ? NULL : p;
-}
 
 static int map_lane(struct pages *p, unsigned lane)
 {
-	p->page[lane] = map(CONTROL_FD_PAGE + (int)lane, sizeof(struct engine_page));
+	p->page[lane] = page_map(CONTROL_FD_PAGE + (int)lane, sizeof(struct engine_page), PROT_READ);
 	if (!p->page[lane])
 		return -errno;
 	return p->page[lane]->version == ENGINE_PAGE_VERSION ? 0 : -EPROTO;
@@ -36,7 +20,7 @@ int pages_map(struct pages *p)
 {
 	int error = 0;
 
-	*p = (struct pages){.board = map(CONTROL_FD_BOARD, sizeof(struct board))};
+	*p = (struct pages){.board = page_map(CONTROL_FD_BOARD, sizeof(struct board), PROT_READ)};
 	if (!p->board)
 		return -errno;
 	if (p->board->version != BOARD_VERSION)

@@ -13,30 +13,14 @@
 
 #define TRIES 200 /* of a message that the kernel has no memory for, a millisecond apart */
 
-struct spw_queue_config engine_config(const struct engine *e, unsigned class, enum lane_state state)
-{
-	struct spw_queue_config config = e->page->config[class];
-
-	config.size = sizeof(config);
-	config.mask = SPW_FAIL_OPEN | SPW_GSO;
-	if (state == STATE_OPEN || state == STATE_SHUT) {
-		config.copy_mode = SPW_COPY_META;
-		config.length = 0;
-		config.flags = SPW_GSO | (state == STATE_OPEN ? SPW_FAIL_OPEN : 0);
-	}
-	return config;
-}
-
-/* Where the inspector's page can't be had any more, the packet is dropped rather than sent as it was. */
+/*
+ * The page is there: the core lets go an early answer's payload with the inspector that is active, and wherever our
+ * e->answers ends, that one has ended before (take_inspector(), engine_inspector_gone()).
+ */
 static void set_payload(const struct engine *e, const struct lane_order *o, struct spw_verdict *v)
 {
 	if (!(o->set & SPW_VERDICT_PAYLOAD))
 		return;
-	if (!e->answers) {
-		v->code = SPW_DROP;
-		v->set = 0;
-		return;
-	}
 	v->payload = e->answers->payload[o->payload];
 	v->payload_len = o->payload_len;
 }
@@ -59,7 +43,7 @@ static int add_order(struct engine *e, const struct lane_order *o)
 		set_payload(e, o, &v);
 		return spw_verdicts_add(e->list, queue, o->id, &v);
 	default:
-		config = engine_config(e, o->class, states[o->kind]);
+		config = engine_config(e, o->class, states[o->kind], &e->lane.class[o->class].config);
 		return spw_verdicts_add_config(e->list, queue, &config);
 	}
 }

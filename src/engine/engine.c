@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "log/log.h"
+#include "page.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -64,13 +65,6 @@ static int loop(struct engine *e)
 	return e->failed ? 1 : 0;
 }
 
-static void *map(int fd, size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 static int adopt_queues(struct engine *e)
 {
 	int error = 0;
@@ -87,8 +81,8 @@ static int attach(struct engine *e)
 {
 	int error;
 
-	e->page = map(ENGINE_FD_PAGE, sizeof(*e->page));
-	e->state = map(ENGINE_FD_STATE, sizeof(*e->state));
+	e->page = page_map(ENGINE_FD_PAGE, sizeof(*e->page), PROT_READ | PROT_WRITE);
+	e->state = page_map(ENGINE_FD_STATE, sizeof(*e->state), PROT_READ | PROT_WRITE);
 	e->list = spw_verdicts_new(0);
 	if (!e->page || !e->state || !e->list)
 		return -ENOMEM;
@@ -97,9 +91,13 @@ static int attach(struct engine *e)
 	error = adopt_queues(e);
 	if (!error)
 		error = engine_repeat(e);
+	if (!error)
+		error = engine_undo_changes(e);
 	lane_resume(&e->lane, clock_ns());
 	if (!error)
 		error = engine_look_all(e);
+	if (!error)
+		error = engine_adopt_inspector(e);
 	return error;
 }
 

@@ -10,6 +10,8 @@
 
 #include <spillway/queue.h>
 
+#include <sys/types.h>
+
 /* Descriptors that an engine is born with. */
 enum engine_fd {
 	ENGINE_FD_SOCKET = 600,                              /* the classes' netlink sockets, one after the other */
@@ -23,8 +25,9 @@ enum engine_fd {
 	ENGINE_FD_LEASE,      /* write end; only held: the inspector leaves when nobody holds it any more */
 	ENGINE_FD_LEASE_READ, /* held for whoever takes over */
 	ENGINE_FD_LISTENER,   /* where a new keeper knocks when ours is dead */
-	ENGINE_FD_ANSWERS,    /* struct channel_answers of the present inspector; comes by request */
-	ENGINE_FD_INSPECTOR,  /* its pidfd; held for whoever takes over */
+	ENGINE_FD_ANSWERS, /* struct channel_answers of the present inspector, if there is one; the next one's comes by
+			      request */
+	ENGINE_FD_INSPECTOR, /* its pidfd, if it has one; held for whoever takes over */
 	ENGINE_FD_END
 };
 
@@ -41,8 +44,8 @@ enum engine_gift {
 	GIFT_LISTENER,
 	GIFT_ENGINE, /* pidfd */
 	GIFTS,
-	GIFT_ANSWERS = GIFTS, /* these two only where there is an inspector */
-	GIFT_INSPECTOR,
+	GIFT_ANSWERS = GIFTS, /* only where there is an inspector, */
+	GIFT_INSPECTOR,       /* and it is not known to be dead */
 	GIFTS_MAX
 };
 
@@ -59,12 +62,13 @@ struct engine_page {
 	uint32_t version;
 	uint32_t classes;
 	uint16_t queue[CHANNEL_CLASSES];
-	struct spw_queue_config config[CHANNEL_CLASSES]; /* while inspecting */
-	uint64_t orphan_ns;                              /* without a keeper for so long: settle and leave */
-	uint32_t inspectors;                             /* number of the last one made */
-	uint32_t lied;                                   /* enum lane_result of an answer that did not hold; 0: none */
-	uint64_t ticked_ns;                              /* the engine's loop was here, CLOCK_MONOTONIC */
-	uint64_t commit; /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
+	/* While inspecting; length and flags differ from the lane's as long as a change is half done. */
+	struct spw_queue_config config[CHANNEL_CLASSES];
+	uint64_t orphan_ns;  /* without a keeper for so long: settle and leave */
+	uint32_t inspectors; /* number of the last one made */
+	uint32_t lied;       /* enum lane_result of an answer that did not hold; 0: none */
+	uint64_t ticked_ns;  /* the engine's loop was here, CLOCK_MONOTONIC */
+	uint64_t commit;     /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];
 	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
@@ -111,12 +115,16 @@ struct engine_knock {
 };
 #define ENGINE_KNOCK_MAGIC 0x5350574bu
 
+/* Whether the other end of a takeover's socket is root's, or this user's: it could be handed, or make us map, anything.
+ */
+bool engine_peer_trusted(int fd, uid_t ours);
+
 /* The engine process: everything comes by the descriptors above. Returns an exit status. */
 int engine_main(void);
 
-/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *copy_mode may be NULL. 0 or a negative
- * errno (-ENODEV: the queue is gone). */
-int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, uint32_t *copy_mode);
+/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *line, which may be NULL: the kernel's
+ * own. 0 or a negative errno (-ENODEV: the queue is gone). */
+int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line);
 
 /* The snapshot that holds, copied whole even while the engine writes. */
 void engine_snapshot(const struct engine_page *page, struct lane *copy);

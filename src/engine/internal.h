@@ -12,6 +12,7 @@ struct engine {
 	struct channel_state *state;
 	const struct channel_answers *answers; /* of the present inspector; NULL: none */
 	uint32_t inspector;                    /* its number; active once it is ready */
+	unsigned inspector_fds;                /* how many of its two descriptors are here */
 	bool dead;                             /* it is; its answers are still to be taken */
 	struct spw_queue *queue[CHANNEL_CLASSES];
 	struct lane lane; /* what the next commit will write */
@@ -21,8 +22,10 @@ struct engine {
 	uint64_t looked_ns;
 	uint64_t look_failed_ns; /* since then no look has succeeded; 0: they do */
 	uint64_t orphan_ns;      /* the keeper is gone; leave then. 0: it is there */
-	uint32_t told;           /* bits: words that the keeper has had */
-	bool changed;            /* the lane differs from the page */
+	/* From then on the class's configuration is sent again: the kernel may have another one. 0: it has that one */
+	uint64_t configure_ns[CHANNEL_CLASSES];
+	uint32_t told; /* bits: words that the keeper has had */
+	bool changed;  /* the lane differs from the page */
 	bool failed;
 };
 
@@ -35,11 +38,24 @@ int engine_commit(struct engine *e);
 int engine_repeat(struct engine *e);
 /* An errno of a call that may well succeed a little later. */
 bool engine_passing(int error);
-/* The config of a class in a state, as the kernel shall have it. */
-struct spw_queue_config engine_config(const struct engine *e, unsigned class, enum lane_state state);
 /* Shows the inspector what holds now. */
 void engine_publish(struct engine *e);
 void engine_wake_inspector(void);
+
+/* config.c */
+
+/* What the kernel shall have for a class that is in this state and treated like this. */
+struct spw_queue_config engine_config(const struct engine *e, unsigned class, enum lane_state state,
+				      const struct lane_config *how);
+/* Tells the kernel what holds for the class; where that fails, it is told once, and engine_heal() tries again. */
+void engine_configure(struct engine *e, unsigned class);
+/* The same where the kernel's line shows, or a failure before makes likely, that it has something else. */
+void engine_heal(struct engine *e, unsigned class, const struct spw_queue_stat *line);
+/* A new policy or length. 0 or a negative errno: then what was holds, and spw_queue_error() says why. */
+int engine_change(struct engine *e, unsigned class, const struct lane_config *config);
+/* After engine_repeat(), before anything is decided: an engine before us may have died in the middle of a change. 0 or
+ * a negative errno. */
+int engine_undo_changes(struct engine *e);
 
 /* step.c */
 
@@ -50,13 +66,15 @@ bool engine_answers_wait(const struct engine *e);
 int engine_look_all(struct engine *e);
 /* One round of answers, time, verdicts. True where there is more to do at once. */
 bool engine_step(struct engine *e);
-/* The inspector's remaining answers, then what it had in hand. */
+/* The inspector's remaining answers, then what it had in hand. It is forgotten, and its page with it. */
 void engine_inspector_gone(struct engine *e, enum lane_reason reason);
 /* Opens or shuts everything and gives the numbers back. 0 or a negative errno. */
 int engine_stop(struct engine *e, enum lane_reason reason);
 
 /* serve.c */
 
+/* The inspector whose descriptors we were born with. 0 or a negative errno. */
+int engine_adopt_inspector(struct engine *e);
 /* One request of the keeper, if there is one. True where the engine is to leave. */
 bool engine_serve(struct engine *e);
 /* Tells the keeper to look at the page; `what` is told once until engine_untell(). */

@@ -9,11 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static int look_once(struct spw_queue *queue, struct lane_sample *sample, uint32_t *copy_mode)
+static int look_once(struct spw_queue *queue, struct lane_sample *sample, struct spw_queue_stat *line)
 {
-	struct spw_queue_stat line;
 	struct spw_socket_stat sock;
-	int error = spw_queue_stat(queue, &line);
+	int error = spw_queue_stat(queue, line);
 
 	/* In this order: a drop that belongs to an id is counted by then. */
 	if (!error)
@@ -21,15 +20,13 @@ static int look_once(struct spw_queue *queue, struct lane_sample *sample, uint32
 	if (error)
 		return error;
 	*sample = (struct lane_sample){
-	    .ids = line.id_sequence,
-	    .held = line.held,
-	    .queue_dropped = line.queue_dropped,
-	    .user_dropped = line.user_dropped,
+	    .ids = line->id_sequence,
+	    .held = line->held,
+	    .queue_dropped = line->queue_dropped,
+	    .user_dropped = line->user_dropped,
 	    .socket_drops = sock.drops,
 	    .pressed = sock.used > sock.limit / 4 * 3,
 	};
-	if (copy_mode)
-		*copy_mode = line.copy_mode;
 	return 0;
 }
 
@@ -39,14 +36,18 @@ static bool same(const struct lane_sample *a, const struct lane_sample *b)
 	       a->user_dropped == b->user_dropped && a->socket_drops == b->socket_drops;
 }
 
-int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, uint32_t *copy_mode)
+int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line)
 {
+	struct spw_queue_stat unused;
 	struct lane_sample again;
-	int error = look_once(queue, sample, copy_mode);
+	int error;
+
+	line = line ? line : &unused;
+	error = look_once(queue, sample, line);
 
 	if (error || !careful)
 		return error;
-	error = look_once(queue, &again, copy_mode);
+	error = look_once(queue, &again, line);
 	if (error)
 		return error;
 	again.coherent = same(sample, &again);

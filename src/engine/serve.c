@@ -6,6 +6,7 @@
 #include "engine/internal.h"
 
 #include "clock.h"
+#include "page.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,44 +21,61 @@
 #define REPLY_TRIES    20
 #define REPLY_PAUSE_US 1000
 
-static int map_answers(struct engine *e)
+/* The page lies at ENGINE_FD_ANSWERS. What the active one had in hand is due where it is another. */
+static int take_inspector(struct engine *e, uint32_t number)
 {
-	void *p = mmap(NULL, sizeof(*e->answers), PROT_READ, MAP_SHARED, ENGINE_FD_ANSWERS, 0);
+	const struct channel_answers *page = NULL;
 
-	if (p == MAP_FAILED)
+	if (number)
+		page = page_map(ENGINE_FD_ANSWERS, sizeof(*page), PROT_READ);
+	if (number && !page)
 		return -errno;
-	e->answers = p;
-	return 0;
-}
-
-static void unmap_answers(struct engine *e)
-{
+	if (e->lane.inspector && e->lane.inspector != number)
+		engine_inspector_gone(e, REASON_DOWN);
 	if (e->answers)
 		munmap((void *)e->answers, sizeof(*e->answers));
-	e->answers = NULL;
+	e->answers = page;
+	e->inspector = number;
+	return 0;
 }
 
 static int set_inspector(struct engine *e, const struct engine_request *q)
 {
-	unmap_answers(e);
-	e->inspector = q->value;
+	int error = take_inspector(e, q->value);
+
+	if (error)
+		return error;
 	e->dead = q->long_value != 0;
 	e->page->lied = 0;
 	e->told = 0;
-	return q->value ? map_answers(e) : 0;
+	return 0;
+}
+
+/*
+ * The keeper's first word says the same; but it may never come. Between two inspectors, the one that is active is
+ * meant. Where there is no page, the active one is dead and its page lost: its answers, and the payloads of those that
+ * were taken early.
+ */
+int engine_adopt_inspector(struct engine *e)
+{
+	const int fds[] = {ENGINE_FD_ANSWERS, ENGINE_FD_INSPECTOR};
+
+	while (e->inspector_fds < 2 && fcntl(fds[e->inspector_fds], F_GETFD) >= 0)
+		e->inspector_fds++;
+	e->dead = e->inspector_fds < 2;
+	if (!e->inspector_fds)
+		return take_inspector(e, 0);
+	return take_inspector(e, e->lane.inspector ? e->lane.inspector : e->page->inspectors);
 }
 
 static int gone(struct engine *e, const struct engine_request *q)
 {
-	const struct channel_answers *old = e->answers;
-
 	if (q->value != REASON_DOWN && q->value != REASON_HUNG)
 		return -EINVAL;
 	engine_inspector_gone(e, q->value);
-	if (old)
-		munmap((void *)old, sizeof(*old));
 	close(ENGINE_FD_ANSWERS);
 	close(ENGINE_FD_INSPECTOR);
+	e->inspector_fds = 0;
 	return 0;
 }
 
@@ -96,34 +114,12 @@ static int counter(struct engine *e, const struct engine_request *q)
 	return 0;
 }
 
-/* A new policy or length. An open class keeps it for the time when it inspects again. */
-static int change(struct engine *e, unsigned class, const struct lane_config *config)
-{
-	struct lane_class *c = &e->lane.class[class];
-	struct spw_queue_config *page = &e->page->config[class];
-	bool inspecting = c->state == STATE_INSPECTING || c->state == STATE_PROBING;
-	bool open = !lane_shuts(config, REASON_FULL);
-	struct lane_sample before;
-	int error = engine_look(e->queue[class], &before, false, NULL);
-
-	if (!error && inspecting && open == lane_shuts(&c->config, REASON_FULL))
-		error = spw_queue_set_flags(e->queue[class], SPW_FAIL_OPEN, open ? SPW_FAIL_OPEN : 0);
-	if (!error && inspecting && config->length != c->config.length)
-		error = spw_queue_set_length(e->queue[class], config->length);
-	if (error)
-		return error;
-	page->length = config->length;
-	page->flags = (page->flags & ~SPW_FAIL_OPEN) | (open ? SPW_FAIL_OPEN : 0);
-	lane_switch(c, &before, config, clock_ns());
-	return 0;
-}
-
 static int set_fail_open(struct engine *e, const struct engine_request *q)
 {
 	struct lane_config config = e->lane.class[q->class].config;
 
 	config.fail_open = q->value != 0;
-	return change(e, q->class, &config);
+	return engine_change(e, q->class, &config);
 }
 
 static int set_length(struct engine *e, const struct engine_request *q)
@@ -131,7 +127,7 @@ static int set_length(struct engine *e, const struct engine_request *q)
 	struct lane_config config = e->lane.class[q->class].config;
 
 	config.length = q->value;
-	return change(e, q->class, &config);
+	return engine_change(e, q->class, &config);
 }
 
 static int turn(struct engine *e, const struct engine_request *q)
@@ -195,10 +191,11 @@ void engine_tell(struct engine *e, uint32_t what)
 		e->told |= what;
 }
 
-/* Descriptors that came with a request; those that nothing awaits are closed. */
-static void place_descriptors(const struct msghdr *msg, uint32_t op)
+/* Descriptors that came with a request; those that nothing awaits are closed. Returns how many have a place now. */
+static unsigned place_descriptors(const struct msghdr *msg, uint32_t op)
 {
 	static const int places[] = {ENGINE_FD_ANSWERS, ENGINE_FD_INSPECTOR};
+	unsigned placed = 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
 		unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -209,14 +206,18 @@ static void place_descriptors(const struct msghdr *msg, uint32_t op)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (op == ENGINE_INSPECTOR && i < 2)
-				(void)dup3(fd, places[i], O_CLOEXEC);
+			if (op == ENGINE_INSPECTOR && placed < 2 && dup3(fd, places[placed], O_CLOEXEC) >= 0)
+				placed++;
 			close(fd);
 		}
 	}
+	/* Those of the inspector before. */
+	for (unsigned i = placed; op == ENGINE_INSPECTOR && i < 2; i++)
+		close(places[i]);
+	return placed;
 }
 
-static ssize_t receive(struct engine_request *q)
+static ssize_t receive(struct engine *e, struct engine_request *q)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
 	struct iovec iov = {.iov_base = q, .iov_len = sizeof(*q)};
@@ -224,15 +225,17 @@ static ssize_t receive(struct engine_request *q)
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 	ssize_t n = recvmsg(ENGINE_FD_KEEPER, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n > 0)
-		place_descriptors(&msg, q->op);
+	unsigned placed = n > 0 ? place_descriptors(&msg, q->op) : 0;
+
+	if (n > 0 && q->op == ENGINE_INSPECTOR)
+		e->inspector_fds = placed;
 	return n;
 }
 
 bool engine_serve(struct engine *e)
 {
 	struct engine_request q = {0};
-	ssize_t n = receive(&q);
+	ssize_t n = receive(e, &q);
 	int error = -EINVAL;
 
 	if (n < 0 && errno != ECONNRESET)
@@ -254,12 +257,26 @@ bool engine_serve(struct engine *e)
 	return requests[q.op].leaves;
 }
 
-static bool may_take_over(int fd)
+static bool peer(int fd, struct ucred *u)
+{
+	socklen_t len = sizeof(*u);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, u, &len);
+}
+
+bool engine_peer_trusted(int fd, uid_t ours)
 {
 	struct ucred u;
-	socklen_t len = sizeof(u);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+	return peer(fd, &u) && (u.uid == 0 || u.uid == ours);
+}
+
+/* Our own user need not be the keeper's, who made the listening socket. */
+static bool may_take_over(int fd)
+{
+	struct ucred keeper;
+
+	return peer(ENGINE_FD_LISTENER, &keeper) && engine_peer_trusted(fd, keeper.uid);
 }
 
 static bool knocks_well(int fd)
@@ -293,7 +310,7 @@ static int give(int to, const struct engine *e)
 
 	for (unsigned i = 0; i < e->lane.classes; i++)
 		fds[n++] = ENGINE_FD_SOCKET + (int)i;
-	for (unsigned i = 0; i < (e->inspector ? (unsigned)GIFTS_MAX : (unsigned)GIFTS); i++)
+	for (unsigned i = 0; i < GIFTS + (e->inspector ? e->inspector_fds : 0); i++)
 		fds[n++] = rest[i];
 	msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
 	c = CMSG_FIRSTHDR(&msg);

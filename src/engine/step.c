@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,33 +31,19 @@
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
-/* The kernel has the mode that the state wants; where a config did not get through, it is sent again. */
-static void heal(struct engine *e, unsigned i, uint32_t copy_mode)
-{
-	const struct lane_class *c = &e->lane.class[i];
-	struct spw_queue_config config = engine_config(e, i, c->state);
-	uint8_t buf[128] __attribute__((aligned(8)));
-
-	if (copy_mode == config.copy_mode || e->orders.count)
-		return;
-	spw_verdicts_place(e->list, buf, sizeof(buf));
-	if (!spw_verdicts_add_config(e->list, e->page->queue[i], &config))
-		(void)spw_verdicts_send(e->list, spw_queue_fd(e->queue[i]));
-}
-
 static int look(struct engine *e, unsigned i)
 {
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
-	uint32_t copy_mode;
+	struct spw_queue_stat line;
 	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
 	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
-	int error = engine_look(e->queue[i], &now, careful, &copy_mode);
+	int error = engine_look(e->queue[i], &now, careful, &line);
 
 	if (error)
 		return error;
 	lane_sample(c, &now, clock_ns());
-	heal(e, i, copy_mode);
+	engine_heal(e, i, &line);
 	e->changed = true;
 	return 0;
 }
@@ -257,7 +244,6 @@ static void discard(struct engine *e)
 /* A new inspector that says it is ready gets the packets. */
 static void look_for_inspector(struct engine *e)
 {
-	struct spw_queue_config config;
 	uint32_t range;
 
 	if (!e->answers || e->dead || e->lane.inspector == e->inspector || e->page->lied ||
@@ -270,9 +256,9 @@ static void look_for_inspector(struct engine *e)
 		if (e->page->config[i].copy_range == range)
 			continue;
 		e->page->config[i].copy_range = range;
-		config = engine_config(e, i, STATE_INSPECTING);
+		/* Of an open class nothing is copied: its opening's end carries the range. */
 		if (!lane_passing(&e->lane.class[i]))
-			(void)spw_queue_configure(e->queue[i], &config);
+			engine_configure(e, i);
 	}
 	lane_inspector_active(&e->lane, e->inspector, clock_ns());
 	e->changed = true;
@@ -340,8 +326,10 @@ void engine_inspector_gone(struct engine *e, enum lane_reason reason)
 	}
 	e->page->lied = 0;
 	e->told = 0;
-	if (e->lane.inspector == e->inspector && e->inspector)
+	if (e->lane.inspector)
 		let_go(e, reason);
+	if (e->answers)
+		munmap((void *)e->answers, sizeof(*e->answers));
 	e->inspector = 0;
 	e->answers = NULL;
 }

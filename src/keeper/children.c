@@ -70,6 +70,10 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 	place(&p, l->lease, ENGINE_FD_LEASE);
 	place(&p, l->lease_read, ENGINE_FD_LEASE_READ);
 	place(&p, l->listener, ENGINE_FD_LISTENER);
+	if (l->seat.answers_fd >= 0)
+		place(&p, l->seat.answers_fd, ENGINE_FD_ANSWERS);
+	if (l->seat.process.pidfd >= 0)
+		place(&p, l->seat.process.pidfd, ENGINE_FD_INSPECTOR);
 	s.fd_count = p.count;
 	l->page->ticked_ns = clock_ns();
 	l->engine_watch.since_ns = 0;

@@ -5,6 +5,7 @@
 #include "keeper/internal.h"
 
 #include "keeper/spawn.h"
+#include "page.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -74,16 +75,9 @@ static int make_state(struct keeper_lane *l)
 	return l->state_read_fd < 0 || !keyed ? -errno : 0;
 }
 
-/* Maps a page that somebody else has made. NULL: it is none of this size. */
 void *keeper_map_page(int fd, size_t size)
 {
-	struct stat st;
-	void *p;
-
-	if (fd < 0 || fstat(fd, &st) || st.st_size != (off_t)size)
-		return NULL;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	return p == MAP_FAILED ? NULL : p;
+	return page_map(fd, size, PROT_READ | PROT_WRITE);
 }
 
 /*

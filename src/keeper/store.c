@@ -222,35 +222,28 @@ static unsigned collect_sockets(struct keeper *k, uint16_t lane, int page_fd, in
 
 /*
  * The inspector that had the packets is dead; the engine has to take the answers that it left, and to be told. Where
- * they are lost, an empty page says no more than what was taken already.
+ * they are lost, it has no seat: an engine that finds none knows what that means.
  */
-static int seat_the_dead(struct keeper *k, struct keeper_lane *l)
+static void seat_the_dead(struct keeper *k, struct keeper_lane *l)
 {
 	struct keeper_stored s = {.lane = l->number, .what = STORED_ANSWERS};
 	struct keeper_stored *found;
 	struct lane lane;
-	int error;
 
 	engine_snapshot(l->page, &lane);
 	l->was_ready = true;
-	if (!lane.inspector)
-		return 0;
-	l->gone = true;
 	s.number = lane.inspector;
-	found = find(k->service.store, k->service.stored, &s);
-	if (found) {
-		l->seat.number = lane.inspector;
-		l->seat.answers_fd = use(found);
-		l->seat.answers = keeper_map_page(l->seat.answers_fd, sizeof(*l->seat.answers));
-		if (l->seat.answers)
-			return 0;
-		keeper_clear_seat(&l->seat);
-		found->stale = true;
-	}
-	error = keeper_make_seat(&l->seat, lane.inspector);
-	if (!error)
-		l->seat.answers->produced = lane.consumed;
-	return error;
+	found = lane.inspector ? find(k->service.store, k->service.stored, &s) : NULL;
+	if (!found)
+		return;
+	l->seat.number = lane.inspector;
+	l->seat.answers_fd = use(found);
+	l->seat.answers = keeper_map_page(l->seat.answers_fd, sizeof(*l->seat.answers));
+	l->gone = l->seat.answers;
+	if (l->gone)
+		return;
+	keeper_clear_seat(&l->seat);
+	found->stale = true;
 }
 
 static void close_rest(struct keeper *k, uint16_t lane)
@@ -278,9 +271,8 @@ bool keeper_take_stored(struct keeper *k, struct keeper_lane *l, uint16_t number
 		gift[GIFT_PROC] = open_table(number);
 		error = keeper_make_lane(l, sockets, count, gift);
 	}
-	if (!error)
-		error = seat_the_dead(k, l);
 	if (!error) {
+		seat_the_dead(k, l);
 		close_rest(k, number);
 		log_line("queue %u: taken over from the service manager, with what is held", number);
 		return true;

@@ -61,15 +61,6 @@ void keeper_unlist(struct keeper *k, const struct keeper_lane *l)
 		(void)unlink(a.sun_path);
 }
 
-/* Whoever hands us descriptors can make us map a page of his, and end the process that a pidfd names. */
-static bool may_hand_over(int fd)
-{
-	struct ucred u;
-	socklen_t len = sizeof(u);
-
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
-}
-
 static void close_all(const int *fds, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
@@ -94,7 +85,7 @@ static int knock(const struct sockaddr_un *a, int *fds, unsigned *count)
 		return -1;
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) || !may_hand_over(fd) ||
+	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) || !engine_peer_trusted(fd, geteuid()) ||
 	    send(fd, &k, sizeof(k), MSG_NOSIGNAL) != sizeof(k) || (n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC)) < 0) {
 		close(fd);
 		return -1;
@@ -211,7 +202,7 @@ static unsigned count_sockets(const int *fds, unsigned count)
 		unsigned rest = count - sockets;
 		struct stat st;
 
-		if ((rest == GIFTS || rest == GIFTS_MAX) && !fstat(fds[sockets + GIFT_PAGE], &st) &&
+		if (rest <= GIFTS_MAX && !fstat(fds[sockets + GIFT_PAGE], &st) &&
 		    st.st_size == sizeof(struct engine_page))
 			return sockets;
 	}
@@ -221,18 +212,20 @@ static unsigned count_sockets(const int *fds, unsigned count)
 /* 0: the lane is whole. */
 static int take_gifts(struct keeper_lane *l, const int *fds, unsigned count)
 {
-	unsigned sockets = count_sockets(fds, count);
-	int error;
+	unsigned sockets = count_sockets(fds, count), rest = count - sockets;
+	int gift[GIFTS_MAX], error;
 
 	if (!sockets) {
 		close_all(fds, count);
 		return -EPROTO;
 	}
-	error = keeper_make_lane(l, fds, sockets, fds + sockets);
+	memset(gift, -1, sizeof(gift));
+	memcpy(gift, fds + sockets, rest * sizeof(*gift));
+	error = keeper_make_lane(l, fds, sockets, gift);
 	if (error)
-		close_all(fds + sockets + GIFTS, count - sockets - GIFTS); /* the inspector's */
-	else if (count - sockets == GIFTS_MAX)
-		take_inspector(l, fds + sockets);
+		close_all(gift + GIFTS, rest - GIFTS); /* the inspector's */
+	else if (rest > GIFTS)
+		take_inspector(l, gift);
 	return error;
 }
 
