@@ -152,6 +152,21 @@ static void admits_the_rate_that_fits(void **unused)
 	assert_int_equal(load.share, 0);
 }
 
+/* Ten times as many flows: the share follows at the next look, not after a while. */
+static void a_burst_is_seen_at_once(void **unused)
+{
+	(void)unused;
+	overload();
+	looks(100, 5, 20, 1);
+	assert_in_range((uint64_t)load.offered, 4900, 5100);
+	look(50, 20, 1);
+	assert_in_range((uint64_t)load.offered, 49000, 51000);
+	/* A few more are chance. */
+	looks(200, 5, 20, 1);
+	look(9, 20, 1);
+	assert_in_range((uint64_t)load.offered, 5000, 5500);
+}
+
 static void gives_back_by_levels(void **unused)
 {
 	(void)unused;
@@ -331,6 +346,7 @@ int main(void)
 	    cmocka_unit_test_setup(no_further_step_while_it_falls, before_each),
 	    cmocka_unit_test_setup(a_full_queue_that_is_young_is_not_urgent, before_each),
 	    cmocka_unit_test_setup(admits_the_rate_that_fits, before_each),
+	    cmocka_unit_test_setup(a_burst_is_seen_at_once, before_each),
 	    cmocka_unit_test_setup(gives_back_by_levels, before_each),
 	    cmocka_unit_test_setup(giving_back_in_vain_becomes_rare, before_each),
 	    cmocka_unit_test_setup(lateness_closes, before_each),
