@@ -168,7 +168,14 @@ $(SIM_SMALL): $(wildcard tests/sim/*.[ch] src/lane/*.[ch])
 		$$f > $(BUILD)/small/lane/$${f##*/}; done
 	$(Q)$(CC) -I$(BUILD)/small $(filter-out -MMD -MP,$(BASE)) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ tests/sim/*.c $(BUILD)/small/lane/*.c
 
-tests: $(SIM) $(SIM_SMALL) $(UNIT) $(NETPROG) $(PRELOAD)
+# The controller that sheds load, in a world of flows.
+OVERLOAD := $(BUILD)/tests/overload/overload
+$(OVERLOAD): $(call obj,$(wildcard tests/overload/*.c) src/lane/load.c)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ -lm
+
+tests: $(SIM) $(SIM_SMALL) $(OVERLOAD) $(UNIT) $(NETPROG) $(PRELOAD)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
