@@ -255,6 +255,16 @@ static void icmp_errors(void **state)
 	assert_int_equal(pass(error), GATE_SHUT_BY + REASON_MANUAL);
 	error.len--;
 	assert_int_equal(pass(error), GATE_ADMITTED);
+	/* While the class is shut, too. */
+	error.len++;
+	settle_all();
+	assert_int_equal(gate_flow_set(&gate, key_of(17, 1), GATE_FLOW_TRUSTED, 0), 0);
+	assert_int_equal(pass(about), GATE_TRUSTED);
+	gate_set_mode(gate.page, GATE_MODE_SHUT, REASON_HUNG);
+	assert_int_equal(pass(error), GATE_TRUSTED);
+	assert_int_equal(gate_flow_set(&gate, key_of(17, 1), GATE_FLOW_INSPECT, 0), 0);
+	assert_int_equal(pass(error), GATE_SHUT_BY + REASON_HUNG);
+	gate_set_mode(gate.page, GATE_MODE_ADMIT, 0);
 
 	udp(&inner, 1024, 53);
 	ADD(&six, 2, 0, 0, 0, 0, 0, 5, 0);
