@@ -51,6 +51,7 @@ GATE_LIBS := $(shell pkg-config --libs libbpf)
 GATE_NOT := src/gate/gate.bpf.c src/gate/absent.c
 else
 GATE_NOT := src/gate/gate.bpf.c src/gate/load.c src/gate/flows.c
+GATE_ABSENT := this build has no gate: $(if $(filter no,$(GATE)),it was made with GATE=no,it lacked $(GATE_LACKS))
 endif
 
 # The library is the netlink side and the inspector's side; the command is all the rest on top of it.
@@ -124,7 +125,7 @@ $(BUILD)/gate/gate.skel.h: $(BUILD)/gate/gate.bpf.o
 	$(Q)echo '/* NOLINTEND */' >> $@
 $(BUILD)/obj/src/gate/load.o: $(BUILD)/gate/gate.skel.h
 $(BUILD)/obj/src/gate/load.o: BASE += -isystem $(BUILD)/gate
-$(BUILD)/obj/src/gate/absent.o: BASE += -DSPW_GATE_LACKS='"$(GATE_LACKS)"'
+$(BUILD)/obj/src/gate/absent.o: BASE += -DSPW_GATE_ABSENT='"$(GATE_ABSENT)"'
 # With or without: so that a change of that is noticed.
 $(BUILD)/gate/lacks: FORCE
 	@mkdir -p $(@D)
@@ -186,7 +187,7 @@ ifneq ($(GATE_LACKS),)
 # Its test speaks with libbpf itself.
 $(BUILD)/tests/unit/test_gate: $(BUILD)/gate/lacks
 	@mkdir -p $(@D)
-	@printf '#!/bin/sh\necho "SKIP: the gate: this build lacked %s"\nexit 77\n' '$(GATE_LACKS)' > $@
+	@printf '#!/bin/sh\necho "SKIP: %s"\nexit 77\n' '$(GATE_ABSENT)' > $@
 	@chmod +x $@
 endif
 $(BUILD)/tests/net/gate: $(CORE_A)

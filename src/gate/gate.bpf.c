@@ -184,6 +184,8 @@ static __always_inline void start(struct gate_flow *f, const struct packet *p, u
 		reason = REASON_LOAD;
 	else
 		return become(f, GATE_FLOW_INSPECT, 0, now, cpu);
+	if (reason == REASON_LOAD)
+		__sync_fetch_and_add(&cpu->flows_refused, 1);
 	become(f, leaving(reason), reason, now, cpu);
 }
 
