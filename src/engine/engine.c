@@ -124,6 +124,11 @@ int engine_main(void)
 		return 1;
 	}
 	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+	error = engine_filter();
+	if (error && error != -EOPNOTSUPP) {
+		log_line("engine: its system call filter: %s; it ends", strerror(-error));
+		return 1;
+	}
 	error = await_first_word(&e) ? 0 : loop(&e);
 	/* The descriptors and pages are the keeper's too: nothing ends with this process. */
 	return error;

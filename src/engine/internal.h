@@ -87,6 +87,12 @@ void engine_inspector_gone(struct engine *e, enum lane_reason reason);
 /* Opens or shuts everything and gives the numbers back. 0 or a negative errno. */
 int engine_stop(struct engine *e, enum lane_reason reason);
 
+/* filter.c */
+
+/* Takes away every system call that an engine at work does not need, for good; no_new_privs is set. 0 or a negative
+ * errno: -EOPNOTSUPP: not in this build (AddressSanitizer, another architecture); -EINVAL: not in this kernel. */
+int engine_filter(void);
+
 /* serve.c */
 
 /* The inspector whose descriptors we were born with. 0 or a negative errno. */

@@ -371,7 +371,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		l->wait_last_ns += away;
 	}
 	if (l->down_ns)
-		l->down_ns += away;
+		l->down_ns = least(l->down_ns + away, now_ns); /* it went between two ticks */
 	l->now_ns = now_ns;
 }
 

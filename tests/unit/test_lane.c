@@ -499,6 +499,26 @@ static void time_without_an_engine_is_nobodys_delay(void **state)
 	assert_int_equal(c->books.spilled[REASON_LATE], 5);
 }
 
+/* It died between two ticks, and the engine before the second one: the next inspector has its time all the same. */
+static void nor_is_it_a_long_time_without_an_inspector(void **state)
+{
+	const uint64_t unread = 1;
+
+	(void)state;
+	tick_after(MS);
+	now += 1;
+	lane_inspector_gone(&l, &unread, REASON_DOWN, now);
+	now += 5000 * MS;
+	lane_resume(&l, now);
+	tick_after(0);
+	assert_int_equal(c->state, STATE_INSPECTING);
+	for (int i = 0; i < 9; i++)
+		tick_after(10 * MS);
+	assert_int_equal(c->state, STATE_INSPECTING);
+	tick_after(20 * MS);
+	assert_int_equal(c->state, STATE_OPEN);
+}
+
 static void ids_wrap_round(void **state)
 {
 	(void)state;
@@ -608,6 +628,7 @@ int main(void)
 	    cmocka_unit_test_setup(without_an_inspector_a_class_is_opened, before_each),
 	    cmocka_unit_test_setup(an_inspector_that_hangs_is_noticed, before_each),
 	    cmocka_unit_test_setup(time_without_an_engine_is_nobodys_delay, before_each),
+	    cmocka_unit_test_setup(nor_is_it_a_long_time_without_an_inspector, before_each),
 	    cmocka_unit_test_setup(ids_wrap_round, before_each),
 	    cmocka_unit_test_setup(a_switch_changes_the_policy_from_then_on, before_each),
 	    cmocka_unit_test_setup(a_counter_tells_what_went_round_an_open_class, before_each),
