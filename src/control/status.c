@@ -148,6 +148,17 @@ static json_t *process_json(const struct board_process *p)
 			 number(LOAD(p->restarts)));
 }
 
+static json_t *engine_json(const struct board_lane *b)
+{
+	static const char *const states[] = {"down", "running", "looping"};
+	_Static_assert(sizeof(states) / sizeof(*states) == BOARD_ENGINES, "a word for each state");
+	uint32_t state = LOAD(b->engine_state);
+	json_t *o = process_json(&b->engine);
+
+	json_object_set_new(o, "state", state < BOARD_ENGINES ? json_string(states[state]) : json_null());
+	return o;
+}
+
 static json_t *inspector_json(const struct board_lane *b)
 {
 	static const char *const states[] = {"down", "starting", "running", "hung", "looping"};
@@ -163,8 +174,8 @@ static json_t *inspector_json(const struct board_lane *b)
 
 static json_t *lane_json(const struct engine_page *page, const struct board_lane *b, int64_t wall_ns)
 {
-	return json_pack("{s:i, s:o, s:o, s:o}", "lane", (int)LOAD(b->lane), "engine", process_json(&b->engine),
-			 "inspector", inspector_json(b), "queues", queues_json(page, b, wall_ns));
+	return json_pack("{s:i, s:o, s:o, s:o}", "lane", (int)LOAD(b->lane), "engine", engine_json(b), "inspector",
+			 inspector_json(b), "queues", queues_json(page, b, wall_ns));
 }
 
 json_t *status_json(const struct pages *p, int64_t wall_ns)

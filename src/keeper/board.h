@@ -32,6 +32,14 @@ enum board_inspector {
 	INSPECTOR_STATES
 };
 
+/* In the order of the words in control/status.c. */
+enum board_engine {
+	BOARD_ENGINE_DOWN, /* there is none; one will be started */
+	BOARD_ENGINE_RUNNING,
+	BOARD_ENGINE_LOOPING, /* each one dies soon: packets go by policy, the next is started after a pause */
+	BOARD_ENGINES
+};
+
 struct board_process {
 	int32_t pid; /* 0: none */
 	uint32_t restarts;
@@ -40,6 +48,7 @@ struct board_process {
 struct board_lane {
 	uint16_t lane; /* its number: that of its first queue */
 	struct board_process engine, inspector;
+	uint32_t engine_state;           /* enum board_engine */
 	uint32_t inspector_state;        /* enum board_inspector */
 	int32_t filters;                 /* system call filters on the inspector, as the kernel tells; -1: unknown */
 	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */

@@ -271,6 +271,7 @@ static void show_lane(struct keeper *k, const struct keeper_lane *l)
 	k->board->report_only = lane.report_only && (l == k->lane || k->board->report_only);
 	b->lane = l->number;
 	b->engine.pid = l->engine.pid;
+	b->engine_state = BOARD_ENGINE_RUNNING;
 	b->inspector.pid = l->seat.process.pid;
 	b->inspector_state = INSPECTOR_STARTING;
 	b->filters = -1;

@@ -84,6 +84,8 @@ struct keeper_lane {
 	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
 	uint32_t requests;               /* sent to the engine so far */
 	uint64_t silent_ns;              /* it has not answered the last one since then; 0: it has */
+	bool engine_loops;               /* each one dies soon */
+	bool stood_in;                   /* since the last one, packets go by policy without one */
 	bool poison_untold;              /* the engine may not know yet which suspects are poison */
 	enum lane_state told_state[CHANNEL_CLASSES];
 	uint64_t told_lost[CHANNEL_CLASSES];

@@ -389,6 +389,43 @@ static void a_failed_probe_makes_the_next_pause_longer(void **state)
 	assert_int_equal(c->pause_ns, 4 * first); /* nothing was in time */
 }
 
+/* There was no engine: the keeper has opened, or shut, and let go what was held. */
+static void what_was_turned_outside_is_booked_by_policy(void **state)
+{
+	(void)state;
+	for (int open = 0; open <= 1; open++) {
+		const uint64_t *column;
+
+		start(open);
+		column = open ? c->books.spilled : c->books.shut;
+		arrive(10, 10);
+		assert_int_equal(answer(1, 4, SPW_ACCEPT), ANSWER_TAKEN);
+		carry_out();
+		lane_turned_outside(c, REASON_DOWN, now);
+		assert_int_equal(c->state, open ? STATE_OPEN : STATE_SHUT);
+		k.ids += 3;
+		k.held = 0;
+		sample();
+		sample();
+		assert_int_equal(column[REASON_DOWN], 9);
+		assert_int_equal(c->books.accepted, 4);
+		assert_int_equal(c->books.lost, 0);
+		assert_int_equal(c->books.uncounted, open);
+		/* The answers that its inspector gave meanwhile come late. */
+		assert_int_equal(answer(5, 10, SPW_DROP), ANSWER_LATE);
+		/* With the inspector, inspection goes on. */
+		tick_after(MS);
+		order_is(out.count - 1, ORDER_INSPECT, 0, 0);
+		assert_int_equal(c->state, STATE_INSPECTING);
+		/* An open class stays what it is. */
+		lane_turn(c, REASON_MANUAL);
+		while (tick_after(MS))
+			carry_out();
+		lane_turned_outside(c, REASON_DOWN, now);
+		assert_int_equal(c->reason, REASON_MANUAL);
+	}
+}
+
 static void a_shut_class_drops(void **state)
 {
 	(void)state;
@@ -622,6 +659,7 @@ int main(void)
 	    cmocka_unit_test_setup(what_arrives_during_the_opening_is_counted_as_overtaken, before_each),
 	    cmocka_unit_test_setup(a_probe_brings_inspection_back, before_each),
 	    cmocka_unit_test_setup(a_failed_probe_makes_the_next_pause_longer, before_each),
+	    cmocka_unit_test_setup(what_was_turned_outside_is_booked_by_policy, before_each),
 	    cmocka_unit_test_setup(a_shut_class_drops, before_each),
 	    cmocka_unit_test_setup(what_a_dead_inspector_had_in_hand_goes_by_policy, before_each),
 	    cmocka_unit_test_setup(a_dead_inspectors_payload_is_never_sent, before_each),
