@@ -93,6 +93,7 @@ static int attach(struct engine *e)
 		error = engine_repeat(e);
 	if (!error)
 		error = engine_undo_changes(e);
+	engine_gate_attach(e);
 	lane_resume(&e->lane, clock_ns());
 	if (!error)
 		error = engine_look_all(e);

@@ -10,6 +10,7 @@
 
 #include "allow.h"
 
+#include <linux/bpf.h>
 #include <linux/netlink.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -31,6 +32,7 @@ static const unsigned int allowed[] = {
     SYS_getsockopt,
     SYS_recvfrom,
     SYS_recvmsg,
+    SYS_recvmmsg,
     SYS_sendmsg,
     SYS_getsockname,
     SYS_bind,
@@ -106,6 +108,12 @@ static void check_itself(struct allow_program *p)
 	ALLOW_APPEND(p, CALL(tgkill, 4), ARGUMENT(0), ALLOW_EQUAL(self, 1, 0), NO, YES);
 }
 
+/* A flow's state, for the gate, by its own program. */
+static void check_gate(struct allow_program *p)
+{
+	ALLOW_APPEND(p, CALL(bpf, 4), ARGUMENT(0), ALLOW_EQUAL(BPF_PROG_RUN, 1, 0), NO, YES);
+}
+
 int engine_filter(void)
 {
 	struct allow_program p;
@@ -115,6 +123,7 @@ int engine_filter(void)
 	check_memory(&p);
 	check_sockets(&p);
 	check_itself(&p);
+	check_gate(&p);
 	return allow_load(&p, SECCOMP_RET_ERRNO | EPERM);
 }
 

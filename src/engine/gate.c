@@ -137,7 +137,7 @@ void engine_gate_mode(struct engine *e, unsigned i)
 /* One flow that the inspector needs no more of; its word counts for its own classes alone. */
 static void trust(struct engine *e, const struct channel_trust *t)
 {
-	struct spw_flow flow = {.size = sizeof(flow), .family = t->family, .protocol = t->protocol};
+	struct spw_flow flow = {.family = t->family, .protocol = t->protocol};
 
 	if (t->class >= e->lane.classes || !e->gate[t->class].page)
 		return;

@@ -195,6 +195,8 @@ static int start_lane(struct keeper *k, uint16_t number)
 	if (keeper_take_over(k, l, number)) {
 		keeper_drop_stored(k, number);
 		say_former_options(k, l);
+		if (keeper_open_gates(k, l))
+			log_line("%s", k->error);
 		return EXIT_DONE;
 	}
 	l->number = number;
@@ -206,6 +208,8 @@ static int start_lane(struct keeper *k, uint16_t number)
 	}
 	if (!status)
 		status = keeper_make_channels(k, l);
+	if (!status)
+		status = keeper_open_gates(k, l);
 	return status ? status : start_processes(k, l);
 }
 

@@ -462,6 +462,7 @@ void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns)
 	if (l->poison_untold && l->engine.pid)
 		tell_poison(l);
 	say_changes(l);
+	keeper_show_gates(k, l);
 	b->engine.pid = l->engine.pid;
 	b->inspector.pid = l->seat.process.pid;
 }
