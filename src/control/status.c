@@ -58,16 +58,7 @@ static json_t *class_name(unsigned class, unsigned queue)
 	return class ? json_sprintf("class-%u", queue) : json_string("default");
 }
 
-/* What a gate before the queue has decided itself belongs into the same columns. */
-static void add_gate(struct lane_class *c, const struct board_gate *g)
-{
-	c->books.trusted += LOAD(g->trusted);
-	for (int r = 0; r < REASONS; r++) {
-		c->books.spilled[r] += LOAD(g->spilled[r]);
-		c->books.shut[r] += LOAD(g->shut[r]);
-	}
-}
-
+/* Packets that it has decided about itself. */
 static uint64_t past(const struct board_gate *g)
 {
 	uint64_t sum = LOAD(g->trusted);
@@ -75,6 +66,18 @@ static uint64_t past(const struct board_gate *g)
 	for (int r = 0; r < REASONS; r++)
 		sum += LOAD(g->spilled[r]) + LOAD(g->shut[r]);
 	return sum;
+}
+
+/* What a gate before the queue has decided itself belongs into the same columns. */
+static void add_gate(struct lane_class *c, const struct board_gate *g)
+{
+	c->passed += past(g);
+	c->beyond += (int64_t)past(g);
+	c->books.trusted += LOAD(g->trusted);
+	for (int r = 0; r < REASONS; r++) {
+		c->books.spilled[r] += LOAD(g->spilled[r]);
+		c->books.shut[r] += LOAD(g->shut[r]);
+	}
 }
 
 /* null: none stands there. */

@@ -75,9 +75,11 @@ struct engine_page {
 	uint64_t commit;     /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];
-	struct load load[CHANNEL_CLASSES];    /* of classes behind a gate; a successor goes on with it */
-	uint64_t gate_bytes[CHANNEL_CLASSES]; /* in flight, from which on the gate lets in no new flow */
-	uint64_t cutoff;                      /* bytes of a flow, from which on it may be shed */
+	struct load load[CHANNEL_CLASSES];          /* of classes behind a gate; a successor goes on with it */
+	uint64_t gate_bytes[CHANNEL_CLASSES];       /* in flight, from which on the gate lets in no new flow */
+	struct gate_cpu gate_base[CHANNEL_CLASSES]; /* what it had counted when the lane was made */
+	uint64_t gated;                             /* bits: classes whose base is noted */
+	uint64_t cutoff;                            /* bytes of a flow, from which on it may be shed */
 	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
 	uint8_t intent[ENGINE_INTENT_BYTES];
 };

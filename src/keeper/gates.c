@@ -31,6 +31,14 @@ static int exit_status(int error)
 	}
 }
 
+/* An earlier run's counts are not this lane's; but those from before a takeover are. */
+static void note_base(struct keeper_lane *l, unsigned i)
+{
+	if (!(l->page->gated & 1ull << i))
+		gate_books(&l->gate[i], &l->page->gate_base[i]);
+	l->page->gated |= 1ull << i;
+}
+
 /* One that rules refer to already goes on: else they would keep another one, that nobody tells anything. */
 static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, struct gate_why *why)
 {
@@ -39,8 +47,12 @@ static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, 
 
 	directory(dir, sizeof(dir), l->page->queue[i]);
 	error = gate_open(dir, false, &l->gate[i], why);
-	if (error == -ENOENT)
+	if (error == -ENOENT) {
 		error = gate_load(dir, k->config.flows, &l->gate[i], why);
+		l->page->gated &= ~(1ull << i);
+	}
+	if (!error)
+		note_base(l, i);
 	if (!error && l->gate[i].page->flows != k->config.flows)
 		log_line("queue %u: gate: the one that is there has room for %u flows, and goes on; take it out with "
 			 "spillway rules --gate --remove before the start to have another",
@@ -93,11 +105,24 @@ static void store(uint64_t *to, uint64_t value)
 	__atomic_store_n(to, value, __ATOMIC_RELAXED);
 }
 
-static void show(struct board_gate *b, const struct gate *g)
+static void since(struct gate_cpu *sum, const struct gate_cpu *base)
+{
+	for (unsigned c = 0; c < GATE_COLUMNS; c++) {
+		sum->column[c].packets -= base->column[c].packets;
+		sum->column[c].bytes -= base->column[c].bytes;
+	}
+	sum->slot_missed -= base->slot_missed;
+	sum->cut_short -= base->cut_short;
+	sum->flows -= base->flows;
+	sum->flows_shed -= base->flows_shed;
+}
+
+static void show(struct board_gate *b, const struct gate *g, const struct gate_cpu *base)
 {
 	struct gate_cpu sum;
 
 	gate_books(g, &sum);
+	since(&sum, base);
 	store(&b->admitted, sum.column[GATE_ADMITTED].packets);
 	store(&b->admitted_bytes, sum.column[GATE_ADMITTED].bytes);
 	store(&b->trusted, sum.column[GATE_TRUSTED].packets);
@@ -116,5 +141,5 @@ void keeper_show_gates(struct keeper *k, const struct keeper_lane *l)
 {
 	for (unsigned i = 0; i < l->classes; i++)
 		if (l->gate[i].page)
-			show(&k->board->lane[l - k->lane].gate[i], &l->gate[i]);
+			show(&k->board->lane[l - k->lane].gate[i], &l->gate[i], &l->page->gate_base[i]);
 }
