@@ -142,11 +142,12 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
+$(BUILD)/tests/net/feature: $(CORE_A)
 $(BUILD)/tests/net/differential: $(call obj,$(wildcard tests/net/differential/*.c)) $(SIM_A)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter-out $(LIB_A),$(filter %.a,$^)) $(LIB_A) $(MNL_LIBS) $(NFQ_LIBS) $(CLI_LIBS)
 # Never instrumented: it stands before the sanitizer's own allocator.
 $(BUILD)/tests/net/%.so: tests/net/%.c
 	@mkdir -p $(@D)
