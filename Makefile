@@ -71,7 +71,7 @@ BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
 
-.PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check bench install format lint clean
+.PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check check-kernels bench install format lint clean
 .DELETE_ON_ERROR:
 
 all: deps-check
@@ -85,6 +85,7 @@ help:
 	@echo "make deps     install the Debian packages that building, testing and the lab need (as root)"
 	@echo "make demo     the experiment of 2012 on this machine's kernel, with its table and chart"
 	@echo "make check    the tests; make check T=name runs one; make check T=list lists them"
+	@echo "make check-kernels  those that stand on the kernel, on Debian's 6.1 and 6.12 (emulated) and the running one"
 	@echo "make bench    Spillway beside a plain libnetfilter_queue loop and beside no queue"
 	@echo "make install  DESTDIR, PREFIX as usual"
 	@echo "make lint     clang-format and clang-tidy; make format rewrites"
@@ -197,6 +198,11 @@ check:
 	@tools/deps need check
 	+@$(MAKE) --no-print-directory build tests bench-programs
 	@BUILD=$(BUILD) tests/run $(T)
+
+check-kernels:
+	@tools/deps need kernels
+	+@$(MAKE) --no-print-directory build tests bench-programs
+	@BUILD=$(BUILD) tests/kernels/run
 
 bench:
 	@tools/deps need check
