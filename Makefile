@@ -153,7 +153,7 @@ $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 $(BUILD)/tests/net/%.so: tests/net/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(BASE)) $(CFLAGS) $(LDFLAGS) -shared -o $@ $< -ldl
+	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(BASE)) $(CFLAGS) $(LDFLAGS) -shared -o $@ $< -ldl $(MNL_LIBS)
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)

@@ -49,7 +49,11 @@ static void look_at_features(struct findings *f)
 static void look_at_fail_open(struct probe_proof *proof, struct findings *f)
 {
 	probe_fail_open(proof);
-	if (proof->error)
+	if (proof->error && probe_answer(proof->error) == PROBE_NO)
+		finding_remedy(findings_add(f, LEVEL_LACKS, PROBE_FAIL_OPEN,
+					    "nothing can be brought to a queue with it: %s", proof->detail),
+			       "a kernel from 3.6 on, with xt_NFQUEUE or nft_queue");
+	else if (proof->error)
 		finding_remedy(
 		    findings_add(f, LEVEL_UNSEEN, PROBE_FAIL_OPEN, "no proof could be made: %s", proof->detail),
 		    "run it as root, with iptables or nft installed");

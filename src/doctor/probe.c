@@ -216,7 +216,7 @@ static int fail_open(char detail[PROBE_DETAIL])
 	return p.passed_with == p.sent - p.length && !p.passed_without ? 0 : -EOPNOTSUPP;
 }
 
-static enum probe_answer answer(int error)
+enum probe_answer probe_answer(int error)
 {
 	switch (error) {
 	case 0:
@@ -249,5 +249,5 @@ enum probe_answer probe_ask(const char *name, char detail[PROBE_DETAIL])
 		return PROBE_UNKNOWN;
 	}
 	memcpy(detail, a.detail, sizeof(a.detail));
-	return answer(a.error);
+	return probe_answer(a.error);
 }

@@ -38,6 +38,9 @@ struct probe_proof {
 	char detail[PROBE_DETAIL];
 };
 
+/* What a proof's error means: it did not act, or nobody knows. */
+enum probe_answer probe_answer(int error);
+
 /* Makes it, in a namespace apart. proof->error says whether it could be made. */
 void probe_fail_open(struct probe_proof *proof);
 
