@@ -11,7 +11,7 @@
 #include "doctor/ruleset.h"
 
 /* A queue as /proc shows it. */
-enum queue_state { QUEUE_UNBOUND, QUEUE_UNCONFIGURED, QUEUE_BOUND, QUEUE_UNSEEN };
+enum queue_state { QUEUE_UNBOUND, QUEUE_UNCONFIGURED, QUEUE_BOUND, QUEUE_UNSEEN, QUEUE_STATES };
 
 /* Asks the kernel about one queue. */
 typedef enum queue_state (*queue_look)(uint16_t number);

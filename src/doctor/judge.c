@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Of one rule: each costs a socket. */
+#define QUEUES_LOOKED_AT 256u
+
 /* "queue 3", "queues 0 to 3" or "a queue worked out for each packet". */
 static const char *queues(const struct queue_rule *rule, char text[64])
 {
@@ -53,41 +56,49 @@ static void judge_behind(const struct queue_rule *rule, struct findings *f)
 		     "mangle, before filter");
 }
 
-/* The queues of a rule that are in a state: how many, and the first. */
-static unsigned in_state(const struct queue_rule *rule, queue_look look, enum queue_state state, unsigned *first)
-{
-	unsigned count = 0;
+/* How many of a rule's queues are in each state, and the first that is. */
+struct states {
+	unsigned count[QUEUE_STATES], first[QUEUE_STATES];
+};
 
-	for (unsigned n = rule->first; n <= rule->last; n++) {
-		if (look((uint16_t)n) != state)
-			continue;
-		if (!count++)
-			*first = n;
+static struct states look_at(const struct queue_rule *rule, queue_look look)
+{
+	struct states s = {0};
+
+	for (unsigned n = rule->first; n <= rule->last && n - rule->first < QUEUES_LOOKED_AT; n++) {
+		const enum queue_state state = look((uint16_t)n);
+
+		if (!s.count[state]++)
+			s.first[state] = n;
 	}
-	return count;
+	return s;
 }
 
 static void judge_queues(const struct queue_rule *rule, queue_look look, struct findings *f)
 {
-	unsigned count, first = 0;
+	struct states s;
 
 	if (!rule->numbered)
 		return;
-	count = in_state(rule, look, QUEUE_UNBOUND, &first);
-	if (count)
+	s = look_at(rule, look);
+	if (s.count[QUEUE_UNBOUND])
 		finding_remedy(
 		    findings_add(f, LEVEL_HURTS, "unbound",
 				 "%s: nobody is bound to %u of its queues, the first is %u: packets to them are %s",
-				 rule->where, count, first, rule->bypass ? "not inspected" : "dropped"),
-		    "spillway run --queue %u --inspect ..., or take the rule out", first);
-	count = in_state(rule, look, QUEUE_UNCONFIGURED, &first);
-	if (count)
+				 rule->where, s.count[QUEUE_UNBOUND], s.first[QUEUE_UNBOUND],
+				 rule->bypass ? "not inspected" : "dropped"),
+		    "spillway run --queue %u --inspect ..., or take the rule out", s.first[QUEUE_UNBOUND]);
+	if (s.count[QUEUE_UNCONFIGURED])
 		finding_remedy(
-		    findings_add(f, LEVEL_HURTS, "unconfigured",
-				 "%s: queue %u is bound but was never configured: it drops every packet, also "
-				 "with bypass and fail-open",
-				 rule->where, first),
+		    findings_add(
+			f, LEVEL_HURTS, "unconfigured",
+			"%s: queue %u is bound but was never configured: it drops every packet, also with bypass "
+			"and fail-open",
+			rule->where, s.first[QUEUE_UNCONFIGURED]),
 		    "mend or stop the program that is bound to it");
+	if ((unsigned)(rule->last - rule->first) >= QUEUES_LOOKED_AT)
+		findings_add(f, LEVEL_NOTE, "rules", "%s: only the first %u of its queues are looked at", rule->where,
+			     QUEUES_LOOKED_AT);
 }
 
 /* Chains through which a packet of the rule came before. */

@@ -230,6 +230,18 @@ static void judged(void **state)
 	assert_int_equal(findings_status(&found), EXIT_FAILED);
 }
 
+static void many_queues(void **state)
+{
+	const struct finding *f = NULL;
+
+	(void)state;
+	iptables("ip", "*filter\n-A INPUT -p tcp -j NFQUEUE --queue-balance 0:65535 --queue-bypass\n");
+	judge_rules(&rules, look, &found);
+	assert_int_equal(count("unbound", &f), 1);
+	assert_non_null(strstr(f->what, "254 of its queues"));
+	assert_int_equal(count("rules", NULL), 2);
+}
+
 static void nothing_wrong(void **state)
 {
 	(void)state;
@@ -283,8 +295,9 @@ static void running(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(iptables_rules), CASE(iptables_nonsense), CASE(more_than_fits), CASE(nft_rules),    CASE(nft_nonsense),
-	    CASE(judged),         CASE(nothing_wrong),     CASE(statuses),       CASE(hostile_text), CASE(running),
+	    CASE(iptables_rules), CASE(iptables_nonsense), CASE(more_than_fits), CASE(nft_rules), CASE(nft_nonsense),
+	    CASE(judged),         CASE(nothing_wrong),     CASE(many_queues),    CASE(statuses),  CASE(hostile_text),
+	    CASE(running),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
