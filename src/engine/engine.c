@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,6 +27,18 @@ static uint64_t until_next_look(const struct engine *e)
 	return next > now ? next - now : 0;
 }
 
+/* Being woken costs more than an answer does: while answers come, it may be worth a processor's time to watch for them.
+ */
+static void watch(struct engine *e)
+{
+	uint64_t until = e->answered_ns + e->page->busy_ns, next = e->looked_ns + lane_step_ns(&e->lane);
+
+	if (next < until)
+		until = next;
+	while (!engine_answers_wait(e) && clock_ns() < until)
+		sched_yield();
+}
+
 /* Sleeps until there is an answer, a request or the next step of the clock. True where the engine is to leave. */
 static bool rest(struct engine *e, bool more)
 {
@@ -34,6 +47,8 @@ static bool rest(struct engine *e, bool more)
 	struct timespec timeout = {0};
 	uint64_t rings;
 
+	if (e->page->busy_ns && !more)
+		watch(e);
 	__atomic_store_n(&e->state->engine_sleeps, 1, __ATOMIC_SEQ_CST);
 	if (!more && !engine_answers_wait(e))
 		timeout.tv_nsec = (long)until_next_look(e);
@@ -97,6 +112,8 @@ static int attach(struct engine *e)
 	lane_resume(&e->lane, clock_ns());
 	if (!error)
 		error = engine_look_all(e);
+	if (!error)
+		engine_open_eyes(e);
 	if (!error)
 		error = engine_adopt_inspector(e);
 	return error;

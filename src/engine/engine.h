@@ -68,6 +68,7 @@ struct engine_page {
 	uint16_t queue[CHANNEL_CLASSES];
 	/* While inspecting; length and flags differ from the lane's as long as a change is half done. */
 	struct spw_queue_config config[CHANNEL_CLASSES];
+	uint64_t busy_ns;    /* so long after an answer the engine looks for the next one without sleeping */
 	uint64_t orphan_ns;  /* without a keeper for so long: settle and leave */
 	uint32_t inspectors; /* number of the last one made */
 	uint32_t lied;       /* enum lane_result of an answer that did not hold; 0: none */

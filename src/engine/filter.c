@@ -41,6 +41,7 @@ static const unsigned int allowed[] = {
     SYS_close,
     /* waiting */
     SYS_ppoll,
+    SYS_sched_yield,
     SYS_read,
 #ifdef SYS_poll
     SYS_poll,
@@ -87,15 +88,16 @@ static void check_memory(struct allow_program *p)
 	ALLOW_APPEND(p, CALL(mprotect, 4), ARGUMENT(2), ALLOW_BITS(PROT_EXEC, 0, 1), NO, YES);
 }
 
-/* One more netlink socket, to ask why a configuration was refused (src/nfqueue/config.c); and how long a knock may
- * last.
+/* One more netlink socket, to ask why a configuration was refused (src/nfqueue/config.c); how long a knock may last;
+ * the filter of step.c.
  */
 static void check_sockets(struct allow_program *p)
 {
 	ALLOW_APPEND(p, CALL(socket, 6), ARGUMENT(0), ALLOW_EQUAL(AF_NETLINK, 0, 2), ARGUMENT(2),
 		     ALLOW_EQUAL(NETLINK_NETFILTER, 1, 0), NO, YES);
-	ALLOW_APPEND(p, CALL(setsockopt, 10), ARGUMENT(1), ALLOW_EQUAL(SOL_NETLINK, 3, 0),
-		     ALLOW_EQUAL(SOL_SOCKET, 0, 5), ARGUMENT(2), ALLOW_EQUAL(SO_RCVTIMEO, 4, 3), ARGUMENT(2),
+	ALLOW_APPEND(p, CALL(setsockopt, 12), ARGUMENT(1), ALLOW_EQUAL(SOL_NETLINK, 5, 0),
+		     ALLOW_EQUAL(SOL_SOCKET, 0, 7), ARGUMENT(2), ALLOW_EQUAL(SO_RCVTIMEO, 6, 0),
+		     ALLOW_EQUAL(SO_ATTACH_FILTER, 5, 0), ALLOW_EQUAL(SO_DETACH_FILTER, 4, 3), ARGUMENT(2),
 		     ALLOW_EQUAL(NETLINK_NO_ENOBUFS, 2, 0), ALLOW_EQUAL(NETLINK_CAP_ACK, 1, 0), NO, YES);
 }
 

@@ -23,6 +23,7 @@ struct engine {
 	struct lane_orders orders;
 	struct spw_verdicts *list;
 	uint64_t looked_ns;
+	uint64_t answered_ns;    /* the last answer was taken */
 	uint64_t look_failed_ns; /* since then no look has succeeded; 0: they do */
 	uint64_t orphan_ns;      /* the keeper is gone; leave then. 0: it is there */
 	/* From then on the class's configuration is sent again: the kernel may have another one. 0: it has that one */
@@ -30,6 +31,7 @@ struct engine {
 	uint32_t told; /* bits: words that the keeper has had */
 	bool changed;  /* the lane differs from the page */
 	bool failed;
+	bool blind[CHANNEL_CLASSES]; /* a filter on its socket lets no message in */
 };
 
 /* commit.c */
@@ -78,6 +80,8 @@ void engine_gate_trust(struct engine *e);
 /* The active inspector has written answers that are not yet taken. */
 bool engine_answers_wait(const struct engine *e);
 
+/* At the start: a predecessor may have left a filter on a socket. */
+void engine_open_eyes(struct engine *e);
 /* Looks at all classes. 0 or a negative errno. */
 int engine_look_all(struct engine *e);
 /* One round of answers, time, verdicts. True where there is more to do at once. */

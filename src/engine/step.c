@@ -9,6 +9,7 @@
 #include "log/log.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
@@ -26,6 +27,7 @@
 #define TICK_NS         5000000u /* lateness is judged at least so often, whatever answers wait */
 #define DISCARDS_A_STEP 512
 #define DISCARD_MOST    64  /* messages in one call */
+#define UNSEEN_STEPS    64  /* a thousand packets each */
 #define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
@@ -120,7 +122,10 @@ static unsigned take_answers(struct engine *e)
 		}
 		e->lane.consumed++;
 	}
-	e->changed |= e->lane.consumed != before;
+	if (e->lane.consumed != before) {
+		e->changed = true;
+		e->answered_ns = clock_ns();
+	}
 	return taken;
 }
 
@@ -272,6 +277,58 @@ static void fail(struct engine *e, int error)
 	e->failed = true;
 }
 
+/* No packet message comes into the socket while it is set; the kernel holds the packets all the same. */
+static void set_filter(struct engine *e, unsigned i, bool set)
+{
+	static struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	const struct sock_fprog program = {.len = 1, .filter = &nothing};
+	int none = 0, fd = spw_queue_fd(e->queue[i]);
+
+	if (set)
+		(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	else
+		(void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
+	e->blind[i] = set;
+}
+
+/*
+ * Only behind a commit, so that a successor knows of the filter. What came meanwhile was shown to nobody and never will
+ * be: it is settled before an answer to a later packet can come.
+ */
+static void see(struct engine *e, unsigned i)
+{
+	struct lane_class *c = &e->lane.class[i];
+
+	set_filter(e, i, false);
+	if (look(e, i))
+		return;
+	lane_unseen(c);
+	for (unsigned n = 0; n < UNSEEN_STEPS && c->due > c->settled && !e->failed; n++) {
+		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+		if (engine_commit(e))
+			e->failed = true;
+	}
+}
+
+static void open_and_shut_eyes(struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++) {
+		bool blind = e->lane.class[i].blind;
+
+		if (blind && !e->blind[i])
+			set_filter(e, i, true);
+		else if (!blind && e->blind[i])
+			see(e, i);
+	}
+}
+
+void engine_open_eyes(struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (e->lane.class[i].blind)
+			see(e, i);
+}
+
 bool engine_step(struct engine *e)
 {
 	uint64_t now = clock_ns();
@@ -302,6 +359,7 @@ bool engine_step(struct engine *e)
 		return false;
 	}
 	discard(e);
+	open_and_shut_eyes(e);
 	engine_publish(e);
 	engine_gate_trust(e);
 	return more;

@@ -114,6 +114,7 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 			      .down_ns = now + FIRST_START_NS,
 			      .down_reason = REASON_DOWN};
 	l->page->orphan_ns = k->config.orphan_ns;
+	l->page->busy_ns = k->config.busy_ns;
 	for (unsigned i = 0; i < l->classes && !status; i++) {
 		lane_class_init(&lane->class[i], &k -> config.class[i], now);
 		keeper_begin_counting(k, l, i, &lane->class[i]);
@@ -175,7 +176,7 @@ static void say_former_options(const struct keeper *k, const struct keeper_lane 
 
 	engine_snapshot(l->page, &lane);
 	same = l->classes == c->classes && lane.breaker == c->breaker && lane.report_only == c->report_only &&
-	       lane.hung_ns == c->hung_ns && l->page->orphan_ns == c->orphan_ns;
+	       lane.hung_ns == c->hung_ns && l->page->orphan_ns == c->orphan_ns && l->page->busy_ns == c->busy_ns;
 	for (unsigned i = 0; same && i < l->classes; i++)
 		same = l->page->queue[i] == c->queue[i] + l->number - c->first &&
 		       same_class(&lane.class[i].config, &c->class[i]);

@@ -115,8 +115,9 @@ struct lane_class {
 
 	struct lane_mark marks[LANE_MARKS]; /* a ring, oldest first */
 	uint32_t mark_first, mark_count;
-	bool pressed;                         /* of the last sample */
-	uint64_t late_upto;                   /* ids up to here are past their deadline */
+	bool pressed;       /* of the last sample */
+	uint64_t late_upto; /* ids up to here are past their deadline */
+	bool blind;         /* what comes is not to be shown to the inspector: it would be late anyhow */
 	uint64_t late_first_ns, late_last_ns; /* lateness without a long pause: began, was last seen; 0: none yet */
 
 	uint64_t window_ns; /* the breaker's window: begun then, */
@@ -243,6 +244,9 @@ void lane_inspector_gone(struct lane *l, const uint64_t *unread, enum lane_reaso
 
 /* The message of this id, thrown away by the engine: nobody will inspect it. */
 void lane_discarded(struct lane_class *c, struct lane_early *early, uint64_t id, enum lane_reason reason);
+
+/* Nobody was shown what has come until now (`ids` are fresh): it is due at once. */
+void lane_unseen(struct lane_class *c);
 
 /* The first id that is still unread: nobody owes an answer from there on. */
 void lane_unread(struct lane_class *c, uint64_t id);

@@ -23,7 +23,7 @@
 #define GOOD_NS      (5000 * MS)
 /* Deadlines without lateness until it is no habit any more; of so many, one is a trial. */
 #define HABIT        16u
-#define TRIAL        9u
+#define TRIAL        33u
 /* Between two looks, at most and at least. */
 #define STEP_MAX_NS  (5 * MS)
 #define STEP_MIN_NS  (MS / 4)
@@ -152,11 +152,20 @@ static bool late_by_habit(const struct lane_class *c, uint64_t now)
 	return c->late_first_ns && now - c->late_last_ns <= HABIT * deadline && now - c->late_first_ns > 2 * deadline;
 }
 
-/* By habit, and nothing was in time of late: waiting is in vain. Every ninth deadline that is tried anew. */
+/* By habit, and nothing was in time of late: waiting is in vain. Every 33rd deadline that is tried anew. */
 static bool hopeless(const struct lane_class *c, uint64_t now)
 {
 	return late_by_habit(c, now) && !c->window_good && !c->good_before &&
 	       (now - c->late_first_ns) / c->config.deadline_ns % TRIAL;
+}
+
+/*
+ * Without a breaker, packets that are late in any case need not be shown to anybody: that costs most of what they cost.
+ * An inspector that gets nothing must not seem to hang meanwhile.
+ */
+static bool in_vain(const struct lane *l, const struct lane_class *c, uint64_t now)
+{
+	return !l->breaker && (!l->hung_ns || 3 * TRIAL * c->config.deadline_ns < 2 * l->hung_ns) && hopeless(c, now);
 }
 
 static void note_lateness(struct lane_class *c, uint64_t now)
@@ -313,11 +322,13 @@ static bool tick_class(struct step *s, uint64_t now)
 	if (!lane_room(s->out))
 		return true;
 	if (lane_passing(c)) {
+		c->blind = false;
 		tick_passing(s, now);
 		return false;
 	}
 	lane_release_early(s);
 	find_late(c, now);
+	c->blind = in_vain(s->l, c, now);
 	if (down_for_long(s->l, now) && !c->turning)
 		lane_turn(c, s->l->down_reason);
 	if (c->turning)
@@ -388,6 +399,14 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 	if (l->down_ns)
 		l->down_ns = least(l->down_ns + away, now_ns); /* it went between two ticks */
 	l->now_ns = now_ns;
+}
+
+void lane_unseen(struct lane_class *c)
+{
+	if (c->ids <= c->settled)
+		return;
+	c->due = c->ids;
+	c->due_reason = REASON_LATE;
 }
 
 void lane_inspector_active(struct lane *l, uint32_t number, uint64_t now_ns)
