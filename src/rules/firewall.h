@@ -41,6 +41,8 @@ int firewall_other_policy(char error[FIREWALL_ERROR], const struct rule *r, cons
 struct firewall_listed {
 	struct words words;        /* iptables */
 	unsigned long long handle; /* nft */
+	unsigned position;         /* iptables: its number in the chain; the reader counts from what stands here */
+	bool gate;                 /* it goes to a gate's chain */
 	bool conntrack;            /* it looks at connections */
 };
 /* Reads one line of a list: whose rule is it? What it may be deleted by, where it is Spillway's for the queue. */
@@ -49,8 +51,19 @@ typedef enum rule_own firewall_reader(const struct rule *r, const char *line, st
 /* For both: the next rule of a list that is `least` (not RULE_FOREIGN) or nearer to r; RULE_FOREIGN: no more. */
 enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *read, enum rule_own least,
 			    struct firewall_listed *listed);
-/* For both: the nearest to r of the list. */
-enum rule_own firewall_nearest(const struct rule *r, FILE *rules, firewall_reader *read);
+/* What there is of r's traffic. */
+struct firewall_found {
+	bool same;   /* the rule itself */
+	bool policy; /* one of the other policy */
+	bool other;  /* the same rule, but with the gate where r has none, or without it; */
+	unsigned position; /* where the first of these stands: iptables, */
+	unsigned long long handle; /* nft */
+};
+/* For both: reads the list. */
+void firewall_find(const struct rule *r, FILE *rules, firewall_reader *read, struct firewall_found *found);
+
+/* For both: says what an apply has done. `name`: of the command. */
+void firewall_tell(const struct rule *r, const struct firewall_found *found, const char *name, FILE *out);
 
 /* For both: 0, or -EPERM and its sentence where the caller may not change the firewall. Changes nothing. */
 int firewall_permission(uint16_t queue, char error[FIREWALL_ERROR]);
