@@ -150,6 +150,8 @@ static int traffic(char **command)
 		fprintf(stderr, "%s\n", why.text);
 		return 1;
 	}
+	/* Before the first look everything goes round. */
+	turn(queue, WAITING, &engine, &settled);
 	sender = start_sender();
 	/* Something waits before anything changes. */
 	while (stat_of(queue).held < WAITING)
@@ -163,7 +165,7 @@ static int traffic(char **command)
 	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELEASE);
 	EQUAL(waitpid(sender, NULL, 0), sender);
 	EQUAL(status, 0);
-	while (stat_of(queue).held)
+	while (stat_of(queue).held > 0)
 		turn(queue, 0, &engine, &settled);
 	receive(to, &next);
 	TRUE(shared->sent < MOST);
