@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The verb flows: what the gates of the queues know of their flows, read from the pinned maps. Changes nothing, and asks
- * no running spillway.
+ * The verb flows: what the gates of the queues know of their flows, read from the pinned maps. Changes nothing, and
+ * asks no running spillway.
  */
 #include "cli/flows.h"
 
@@ -43,8 +43,9 @@ static const char *protocol_name(uint8_t protocol, char text[8])
 	static const struct {
 		uint8_t number;
 		const char *name;
-	} known[] = {{IPPROTO_TCP, "tcp"},   {IPPROTO_UDP, "udp"},   {IPPROTO_UDPLITE, "udplite"}, {IPPROTO_SCTP, "sctp"},
-		     {IPPROTO_DCCP, "dccp"}, {IPPROTO_ICMP, "icmp"}, {IPPROTO_ICMPV6, "icmpv6"}};
+	} known[] = {{IPPROTO_TCP, "tcp"},      {IPPROTO_UDP, "udp"},   {IPPROTO_UDPLITE, "udplite"},
+		     {IPPROTO_SCTP, "sctp"},    {IPPROTO_DCCP, "dccp"}, {IPPROTO_ICMP, "icmp"},
+		     {IPPROTO_ICMPV6, "icmpv6"}};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (known[i].number == protocol)
@@ -83,22 +84,23 @@ json_t *flow_json(const struct flow_shown *f, uint64_t now_ns)
 	const struct gate_flow *flow = &f->flow;
 	char protocol[8];
 
-	return json_pack("{s:i, s:s, s:i, s:[o, o], s:s, s:s?, s:s?, s:I, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:b}",
-			 "queue", f->queue, "protocol", protocol_name(f->key.protocol, protocol), "vlan", f->key.vlan, "ends",
-			 end_json(&f->key, 0), end_json(&f->key, 1), "state", state_name(flow->state), "reason",
-			 reason_name(flow), "pending", flow->pending ? state_name(flow->pending) : NULL, "since_ms",
-			 (json_int_t)(age(now_ns, flow->since_ns) / 1000000), "last_ms",
-			 (json_int_t)(age(now_ns, flow->last_ns) / 1000000), "seen", "packets",
-			 (json_int_t)(flow->queued + flow->passed), "bytes",
-			 (json_int_t)(flow->queued_bytes + flow->passed_bytes), "queued", "packets", (json_int_t)flow->queued,
-			 "bytes", (json_int_t)flow->queued_bytes, "not_queued", "packets", (json_int_t)flow->passed, "bytes",
-			 (json_int_t)flow->passed_bytes, "answered", f->answered);
+	return json_pack(
+	    "{s:i, s:s, s:i, s:[o, o], s:s, s:s?, s:s?, s:I, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:b}",
+	    "queue", f->queue, "protocol", protocol_name(f->key.protocol, protocol), "vlan", f->key.vlan, "ends",
+	    end_json(&f->key, 0), end_json(&f->key, 1), "state", state_name(flow->state), "reason", reason_name(flow),
+	    "pending", flow->pending ? state_name(flow->pending) : NULL, "since_ms",
+	    (json_int_t)(age(now_ns, flow->since_ns) / 1000000), "last_ms",
+	    (json_int_t)(age(now_ns, flow->last_ns) / 1000000), "seen", "packets",
+	    (json_int_t)(flow->queued + flow->passed), "bytes", (json_int_t)(flow->queued_bytes + flow->passed_bytes),
+	    "queued", "packets", (json_int_t)flow->queued, "bytes", (json_int_t)flow->queued_bytes, "not_queued",
+	    "packets", (json_int_t)flow->passed, "bytes", (json_int_t)flow->passed_bytes, "answered", f->answered);
 }
 
 void flow_head(FILE *out)
 {
-	fprintf(out, "%5s  %-7s  %-21s  %-21s  %-8s  %-7s  %9s  %9s  %10s  %12s  %10s  %10s  %s\n", "QUEUE", "PROTO", "END",
-		"END", "STATE", "REASON", "SINCE", "LAST", "PACKETS", "BYTES", "QUEUED", "NOT QUEUED", "ANSWERED");
+	fprintf(out, "%5s  %-7s  %-21s  %-21s  %-8s  %-7s  %9s  %9s  %10s  %12s  %10s  %10s  %s\n", "QUEUE", "PROTO",
+		"END", "END", "STATE", "REASON", "SINCE", "LAST", "PACKETS", "BYTES", "QUEUED", "NOT QUEUED",
+		"ANSWERED");
 }
 
 /* "192.0.2.1:80", "[2001:db8::1]:80"; without a port where the protocol has none. */
@@ -121,10 +123,10 @@ void flow_line(const struct flow_shown *f, uint64_t now_ns, FILE *out)
 
 	end_text(&f->key, 0, first);
 	end_text(&f->key, 1, second);
-	fprintf(out, "%5u  %-7s  %-21s  %-21s  %-8s  %-7s  %8.1fs  %8.1fs  %10llu  %12llu  %10llu  %10llu  %s\n", f->queue,
-		protocol_name(f->key.protocol, protocol), first, second, state_name(flow->state), reason ? reason : "-",
-		(double)age(now_ns, flow->since_ns) / 1e9, (double)age(now_ns, flow->last_ns) / 1e9,
-		(unsigned long long)(flow->queued + flow->passed),
+	fprintf(out, "%5u  %-7s  %-21s  %-21s  %-8s  %-7s  %8.1fs  %8.1fs  %10llu  %12llu  %10llu  %10llu  %s\n",
+		f->queue, protocol_name(f->key.protocol, protocol), first, second, state_name(flow->state),
+		reason ? reason : "-", (double)age(now_ns, flow->since_ns) / 1e9,
+		(double)age(now_ns, flow->last_ns) / 1e9, (unsigned long long)(flow->queued + flow->passed),
 		(unsigned long long)(flow->queued_bytes + flow->passed_bytes), (unsigned long long)flow->queued,
 		(unsigned long long)flow->passed, f->answered ? "yes" : "no");
 }
@@ -183,7 +185,7 @@ static int write_flows(struct output *o, struct gate *g, uint16_t queue)
 /* What a negative errno means to whoever called. */
 static int failed(int err, const char *why)
 {
-	const char *remedy = err == -EOPNOTSUPP                    ? "build it with that"
+	const char *remedy = err == -EOPNOTSUPP                ? "build it with that"
 			     : err == -EPERM || err == -EACCES ? "start as root or with CAP_BPF"
 			     : err == -ENOENT                  ? "start spillway run --gate on first"
 							       : "put that right and try again";
@@ -311,7 +313,8 @@ int flows_verb(int argc, char **argv)
 	if (status)
 		return status;
 	if (o.help) {
-		printf("spillway flows [--queue N] [--json]\n\nThe flows that the gates know (spillway run --gate on): of one "
+		printf("spillway flows [--queue N] [--json]\n\nThe flows that the gates know (spillway run --gate on): "
+		       "of one "
 		       "queue, or of all.\n");
 		return EXIT_DONE;
 	}

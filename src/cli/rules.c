@@ -71,8 +71,10 @@ static void print_help(void)
 	       "  --backend iptables|nft  (default iptables: iptables and ip6tables)\n"
 	       "  --family ipv4|ipv6|both (default both)\n"
 	       "  --gate                  the queue's gate (spillway run --gate on) decides what is queued\n"
-	       "  --mark V/M              nft with the gate: bits of the mark that it uses (default 0x40000000/0x40000000)\n"
-	       "  --apply                 make the rule, unless it is there; with and without --gate: bring the gate in, or\n"
+	       "  --mark V/M              nft with the gate: bits of the mark that it uses (default "
+	       "0x40000000/0x40000000)\n"
+	       "  --apply                 make the rule, unless it is there; with and without --gate: bring the gate "
+	       "in, or\n"
 	       "                          take it out, while packets go on\n"
 	       "  --remove                take it out; without anything that sorts: all of this queue at this hook\n\n"
 	       "What sorts the traffic; all that is given has to fit:\n"
@@ -207,8 +209,8 @@ static int parse_traffic(struct rules_options *o, int opt, const char *value)
 	case OPT_DEVICE:
 		return parse_devices(r, value)
 			   ? 0
-			   : usage_error("rules: --device %s: give at most %d names of interfaces, like eth0,eth1", value,
-					 RULE_DEVICES);
+			   : usage_error("rules: --device %s: give at most %d names of interfaces, like eth0,eth1",
+					 value, RULE_DEVICES);
 	case OPT_MATCH:
 		r->match = value;
 		return 0;
@@ -250,7 +252,8 @@ static int parse_option(struct rules_options *o, int opt, const char *value)
 	case OPT_MARK:
 		return parse_mark(value, &r->mark, &r->mark_mask) && r->mark
 			   ? 0
-			   : usage_error("rules: --mark %s: give bits and a mask that has them, like 0x100/0x100", value);
+			   : usage_error("rules: --mark %s: give bits and a mask that has them, like 0x100/0x100",
+					 value);
 	case OPT_APPLY:
 		o->apply = true;
 		return 0;
@@ -274,7 +277,8 @@ static int check(const struct rules_options *o)
 	if (!o->hook_given)
 		return usage_error("rules: --hook: missing; input, forward, output or prerouting");
 	if (!wrong && o->rule.gate && o->rule.nft && !o->rule.device_count && !o->remove)
-		return usage_error("rules: --device: missing; with nft the gate stands where devices receive: name them");
+		return usage_error(
+		    "rules: --device: missing; with nft the gate stands where devices receive: name them");
 	if (o->apply && o->remove)
 		return usage_error("rules: --apply and --remove exclude each other; give one of them, or none to look");
 	return wrong ? usage_error("rules: %s", wrong) : 0;

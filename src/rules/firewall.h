@@ -53,10 +53,10 @@ enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *
 			    struct firewall_listed *listed);
 /* What there is of r's traffic. */
 struct firewall_found {
-	bool same;   /* the rule itself */
-	bool policy; /* one of the other policy */
-	bool other;  /* the same rule, but with the gate where r has none, or without it; */
-	unsigned position; /* where the first of these stands: iptables, */
+	bool same;                 /* the rule itself */
+	bool policy;               /* one of the other policy */
+	bool other;                /* the same rule, but with the gate where r has none, or without it; */
+	unsigned position;         /* where the first of these stands: iptables, */
 	unsigned long long handle; /* nft */
 };
 /* For both: reads the list. */

@@ -52,8 +52,14 @@ static int fail(const struct command *c, enum rule_family family, char error[FIR
 	if (err == -EOPNOTSUPP)
 		return firewall_fail(
 		    error, err,
-		    "%s: the kernel refuses the rule: %s; load xt_NFQUEUE, xt_nfacct and the modules of its matches%s",
-		    program(family), what, other);
+		    "%s: the kernel refuses the rule: %s; load xt_NFQUEUE, xt_nfacct and the modules of its "
+		    "matches%s%s",
+		    program(family), what,
+		    /* The older backend hands the whole table over each time, and the kernel looks up all pins anew. */
+		    strstr(c->error, "No chain/target/match")
+			? "; where a gate's pins are gone that rules use, start its spillway run --gate on"
+			: "",
+		    other);
 	return firewall_fail(error, err, "%s: %s; put that right and try again%s", program(family), what, other);
 }
 
@@ -151,10 +157,11 @@ static int make_gate_chain(const struct rule *r, enum rule_family family, char e
 	if (err)
 		return firewall_no_command(error, err, w.at[0], "");
 	if (c.status)
-		err = firewall_fail(error, -EOPNOTSUPP,
-				    "%s: the kernel refuses the gate's rules: %s; load xt_bpf (CONFIG_NETFILTER_XT_MATCH_BPF), "
-				    "xt_nfacct and xt_NFQUEUE",
-				    w.at[0], c.error[0] ? c.error : "it says no more");
+		err = firewall_fail(
+		    error, -EOPNOTSUPP,
+		    "%s: the kernel refuses the gate's rules: %s; load xt_bpf (CONFIG_NETFILTER_XT_MATCH_BPF), "
+		    "xt_nfacct and xt_NFQUEUE",
+		    w.at[0], c.error[0] ? c.error : "it says no more");
 	command_end(&c);
 	return err;
 }

@@ -193,7 +193,8 @@ static int delete_others(const struct rule *r, char error[FIREWALL_ERROR])
 	return err;
 }
 
-/* Takes the gate's chain away, if there is one and nothing goes there any more: else the transaction fails as a whole. */
+/* Takes the gate's chain away, if there is one and nothing goes there any more: else the transaction fails as a whole.
+ */
 static bool drop_gate_chain(const struct rule *r)
 {
 	char chain[RULE_GATE_CHAIN], text[160], said[256], error[FIREWALL_ERROR];

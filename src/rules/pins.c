@@ -33,14 +33,13 @@ static int fail(uint16_t queue, int err, const char *why, char error[FIREWALL_ER
 		return firewall_fail(error, -EPERM, "--gate: %s; start as root or with CAP_BPF and CAP_NET_ADMIN", why);
 	if (err == -ENOENT && !mounted())
 		return firewall_fail(error, err,
-				     "--gate: " BPFFS
-				     " is no BPF file system; mount -t bpf bpf " BPFFS
+				     "--gate: " BPFFS " is no BPF file system; mount -t bpf bpf " BPFFS
 				     ", then start spillway run --gate on");
 	if (err == -ENOENT)
 		return firewall_fail(error, err, "--gate: queue %u has no gate: %s; start spillway run --gate on first",
 				     queue, why);
-	return firewall_fail(error, err, "--gate: queue %u: %s; stop spillway run, --remove the rules, begin anew", queue,
-			     why);
+	return firewall_fail(error, err, "--gate: queue %u: %s; stop spillway run, --remove the rules, begin anew",
+			     queue, why);
 }
 
 static int open_gate(uint16_t queue, bool readonly, struct gate *g, char error[FIREWALL_ERROR])
@@ -88,7 +87,8 @@ static int attach(const char *dir, const char *device, char error[FIREWALL_ERROR
 	int err;
 
 	if (!index)
-		return firewall_fail(error, -ENODEV, "--device %s: %s; name one that is there", device, strerror(errno));
+		return firewall_fail(error, -ENODEV, "--device %s: %s; name one that is there", device,
+				     strerror(errno));
 	err = attached(dir, index) ? 0 : gate_attach_tc(dir, index, &why);
 	return err ? firewall_fail(error, err, "--device %s: %s; put that right and try again", device, why.text) : 0;
 }

@@ -94,7 +94,8 @@ static const char *check_nft_gate(const struct rule *r)
 	if (r->hook == RULE_OUTPUT)
 		return "--gate: with nft it stands where devices receive; use another --hook, or --backend iptables";
 	if (r->state || r->protocol || r->set[0] || r->match || r->family != RULE_BOTH)
-		return "--gate: with nft it decides before rules can sort; leave out all but --device, or use --backend "
+		return "--gate: with nft it decides before rules can sort; leave out all but --device, or use "
+		       "--backend "
 		       "iptables";
 	return NULL;
 }
@@ -237,7 +238,9 @@ static void add_traffic(const struct rule *r, enum rule_family family, struct wo
 void rule_gate_chain(const struct rule *r, char name[RULE_GATE_CHAIN])
 {
 	snprintf(name, RULE_GATE_CHAIN, "%s%u%s", r->nft ? RULE_GATE_NFT : RULE_GATE_IPTABLES, r->queue,
-		 !r->shut ? "" : r->nft ? "-shut" : "-SHUT");
+		 !r->shut ? ""
+		 : r->nft ? "-shut"
+			  : "-SHUT");
 }
 
 void rule_gate_pins(uint16_t queue, char dir[64])
@@ -440,7 +443,8 @@ void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, ch
 static void print_nft(const struct rule *r, FILE *out)
 {
 	if (r->gate)
-		fprintf(out, "# --apply also tells the gate of queue %u its mark, and puts it where the devices receive.\n",
+		fprintf(out,
+			"# --apply also tells the gate of queue %u its mark, and puts it where the devices receive.\n",
 			r->queue);
 	for (enum rule_nft c = RULE_NFT_TABLE; c < RULE_NFT_COMMANDS; c++) {
 		char text[RULE_NFT_TEXT];

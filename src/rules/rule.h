@@ -49,8 +49,8 @@ struct rule {
 	unsigned device_count; /* by which interfaces they came, nft only; 0: any */
 	char devices[RULE_DEVICES][RULE_DEVICE];
 	uint32_t mark, mark_mask; /* nft with the gate: on what it has admitted */
-	const char *match;  /* words of the backend; NULL: none */
-	const char *filter; /* as it was given; NULL: none */
+	const char *match;        /* words of the backend; NULL: none */
+	const char *filter;       /* as it was given; NULL: none */
 	/* The filter compiled, by family (0: IPv4, 1: IPv6): "LEN,instructions". "": it takes no packet of that family.
 	 */
 	char bytecode[2][RULE_BYTECODE];

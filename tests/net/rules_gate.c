@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * For t-rules-gate: a lane with a gate, and numbered datagrams through it while a command changes its rules. It stands in
- * for `spillway run --gate on`, which loads the gate and looks; some packets always wait. The last line tells the counts.
+ * For t-rules-gate: a lane with a gate, and numbered datagrams through it while a command changes its rules. It stands
+ * in for `spillway run --gate on`, which loads the gate and looks; some packets always wait. The last line tells the
+ * counts.
  *
  * rules_gate load QUEUE            loads the gate and pins it
  * rules_gate bound QUEUE COMMAND…    runs the command while it is bound to the queue

@@ -69,12 +69,13 @@ static void of_ipv4(void **state)
 	struct flow_shown f = udp4();
 
 	(void)state;
-	json_is(&f, 10 * S,
-		"{\"queue\":7,\"protocol\":\"udp\",\"vlan\":12,\"ends\":[{\"address\":\"192.0.2.1\",\"port\":53},"
-		"{\"address\":\"192.0.2.2\",\"port\":40000}],\"state\":\"spilled\",\"reason\":\"load\",\"pending\":null,"
-		"\"since_ms\":5000,\"last_ms\":1000,\"seen\":{\"packets\":7,\"bytes\":5000000300},"
-		"\"queued\":{\"packets\":3,\"bytes\":300},\"not_queued\":{\"packets\":4,\"bytes\":5000000000},"
-		"\"answered\":true}");
+	json_is(
+	    &f, 10 * S,
+	    "{\"queue\":7,\"protocol\":\"udp\",\"vlan\":12,\"ends\":[{\"address\":\"192.0.2.1\",\"port\":53},"
+	    "{\"address\":\"192.0.2.2\",\"port\":40000}],\"state\":\"spilled\",\"reason\":\"load\",\"pending\":null,"
+	    "\"since_ms\":5000,\"last_ms\":1000,\"seen\":{\"packets\":7,\"bytes\":5000000300},"
+	    "\"queued\":{\"packets\":3,\"bytes\":300},\"not_queued\":{\"packets\":4,\"bytes\":5000000000},"
+	    "\"answered\":true}");
 	line_has(&f, 10 * S,
 		 (const char *[]){"7", "udp", "192.0.2.1:53", "192.0.2.2:40000", "spilled", "load", "5.0s", "1.0s", "7",
 				  "5000000300", "3", "4", "yes", NULL});
@@ -88,12 +89,14 @@ static void of_ipv6(void **state)
 	(void)state;
 	inet_pton(AF_INET6, "2001:db8::1", f.key.address[0]);
 	inet_pton(AF_INET6, "2001:db8::2", f.key.address[1]);
-	json_is(&f, S,
-		"{\"queue\":0,\"protocol\":\"50\",\"vlan\":0,\"ends\":[{\"address\":\"2001:db8::1\",\"port\":0},"
-		"{\"address\":\"2001:db8::2\",\"port\":0}],\"state\":\"inspect\",\"reason\":null,\"pending\":\"trusted\","
-		"\"since_ms\":0,\"last_ms\":1000,\"seen\":{\"packets\":0,\"bytes\":0},\"queued\":{\"packets\":0,"
-		"\"bytes\":0},\"not_queued\":{\"packets\":0,\"bytes\":0},\"answered\":false}");
-	line_has(&f, S, (const char *[]){"0", "50", "2001:db8::1", "2001:db8::2", "inspect", "-", "0.0s", "1.0s", NULL});
+	json_is(
+	    &f, S,
+	    "{\"queue\":0,\"protocol\":\"50\",\"vlan\":0,\"ends\":[{\"address\":\"2001:db8::1\",\"port\":0},"
+	    "{\"address\":\"2001:db8::2\",\"port\":0}],\"state\":\"inspect\",\"reason\":null,\"pending\":\"trusted\","
+	    "\"since_ms\":0,\"last_ms\":1000,\"seen\":{\"packets\":0,\"bytes\":0},\"queued\":{\"packets\":0,"
+	    "\"bytes\":0},\"not_queued\":{\"packets\":0,\"bytes\":0},\"answered\":false}");
+	line_has(&f, S,
+		 (const char *[]){"0", "50", "2001:db8::1", "2001:db8::2", "inspect", "-", "0.0s", "1.0s", NULL});
 	f.key.port[1] = htons(443);
 	f.key.protocol = IPPROTO_TCP;
 	line_has(&f, S, (const char *[]){"0", "tcp", "[2001:db8::1]:0", "[2001:db8::2]:443", NULL});

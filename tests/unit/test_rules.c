@@ -132,10 +132,10 @@ static void nft(void **state)
 }
 
 #define CHAIN(program, name, n, bypass)                                                                                \
-	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n "' '-A " name       \
+	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n "' '-A " name  \
 	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/gate -j NFQUEUE --queue-num " n bypass "' '-A " name \
-	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP' '-A " name " -j ACCEPT' 'COMMIT' | "   \
-	program "-restore -w --noflush\n"
+	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP' '-A " name                             \
+	" -j ACCEPT' 'COMMIT' | " program "-restore -w --noflush\n"
 #define JUMP(n, p, name) "-m comment --comment 'spillway queue=" n " policy=" p "' -j " name "\n"
 
 /* The chain, which is made in one step, then the rule that goes there. */
@@ -146,15 +146,15 @@ static void gated(void **state)
 	char dir[64];
 
 	(void)state;
-	prints(&r, MAKE("3") CHAIN("iptables", "SPILLWAY-GATE-3", "3", " --queue-bypass") V4("INPUT")
-		       "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3")
-			   CHAIN("ip6tables", "SPILLWAY-GATE-3", "3", " --queue-bypass") V6("INPUT")
-			       "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3"));
+	prints(&r, MAKE("3") CHAIN("iptables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
+		       V4("INPUT") "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3")
+			   CHAIN("ip6tables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
+			       V6("INPUT") "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3"));
 	r.queue = 65535;
 	r.shut = true;
 	r.family = RULE_IPV6;
-	prints(&r, MAKE("65535") CHAIN("ip6tables", "SPILLWAY-GATE-65535-SHUT", "65535", "") V6("INPUT")
-		       "-p udp " JUMP("65535", "shut", "SPILLWAY-GATE-65535-SHUT"));
+	prints(&r, MAKE("65535") CHAIN("ip6tables", "SPILLWAY-GATE-65535-SHUT", "65535", "")
+		       V6("INPUT") "-p udp " JUMP("65535", "shut", "SPILLWAY-GATE-65535-SHUT"));
 	rule_iptables(&r, RULE_IPV6, 7, &w);
 	assert_string_equal(w.at[4], "-I");
 	assert_string_equal(w.at[5], "INPUT");
@@ -196,29 +196,31 @@ static void gated_nft(void **state)
 			 .mark_mask = 0x300};
 
 	(void)state;
-	prints(&r,
-	       "# --apply also tells the gate of queue 5 its mark, and puts it where the devices receive.\n"
-	       "nft 'add table inet spillway'\n"
-	       "nft 'add counter inet spillway spillway-5'\n"
-	       "nft 'add chain inet spillway gate-5; flush chain inet spillway gate-5; "
-	       "add rule inet spillway gate-5 counter name \"spillway-5\"; "
-	       "add rule inet spillway gate-5 meta mark & 0x300 == 0x100 queue flags bypass to 5; "
-	       "add rule inet spillway gate-5 accept'\n"
-	       "nft 'add chain inet spillway prerouting { type filter hook prerouting priority mangle; policy accept; }'\n"
-	       "nft 'add rule inet spillway prerouting iifname { \"eth0\", \"eth1\" } jump gate-5 "
-	       "comment \"spillway queue=5 policy=spill\"'\n");
+	prints(
+	    &r,
+	    "# --apply also tells the gate of queue 5 its mark, and puts it where the devices receive.\n"
+	    "nft 'add table inet spillway'\n"
+	    "nft 'add counter inet spillway spillway-5'\n"
+	    "nft 'add chain inet spillway gate-5; flush chain inet spillway gate-5; "
+	    "add rule inet spillway gate-5 counter name \"spillway-5\"; "
+	    "add rule inet spillway gate-5 meta mark & 0x300 == 0x100 queue flags bypass to 5; "
+	    "add rule inet spillway gate-5 accept'\n"
+	    "nft 'add chain inet spillway prerouting { type filter hook prerouting priority mangle; policy accept; }'\n"
+	    "nft 'add rule inet spillway prerouting iifname { \"eth0\", \"eth1\" } jump gate-5 "
+	    "comment \"spillway queue=5 policy=spill\"'\n");
 	r.shut = true;
-	prints(&r,
-	       "# --apply also tells the gate of queue 5 its mark, and puts it where the devices receive.\n"
-	       "nft 'add table inet spillway'\n"
-	       "nft 'add counter inet spillway spillway-5'\n"
-	       "nft 'add chain inet spillway gate-5-shut; flush chain inet spillway gate-5-shut; "
-	       "add rule inet spillway gate-5-shut counter name \"spillway-5\"; "
-	       "add rule inet spillway gate-5-shut meta mark & 0x300 == 0x100 queue to 5; "
-	       "add rule inet spillway gate-5-shut accept'\n"
-	       "nft 'add chain inet spillway prerouting { type filter hook prerouting priority mangle; policy accept; }'\n"
-	       "nft 'add rule inet spillway prerouting iifname { \"eth0\", \"eth1\" } jump gate-5-shut "
-	       "comment \"spillway queue=5 policy=shut\"'\n");
+	prints(
+	    &r,
+	    "# --apply also tells the gate of queue 5 its mark, and puts it where the devices receive.\n"
+	    "nft 'add table inet spillway'\n"
+	    "nft 'add counter inet spillway spillway-5'\n"
+	    "nft 'add chain inet spillway gate-5-shut; flush chain inet spillway gate-5-shut; "
+	    "add rule inet spillway gate-5-shut counter name \"spillway-5\"; "
+	    "add rule inet spillway gate-5-shut meta mark & 0x300 == 0x100 queue to 5; "
+	    "add rule inet spillway gate-5-shut accept'\n"
+	    "nft 'add chain inet spillway prerouting { type filter hook prerouting priority mangle; policy accept; }'\n"
+	    "nft 'add rule inet spillway prerouting iifname { \"eth0\", \"eth1\" } jump gate-5-shut "
+	    "comment \"spillway queue=5 policy=shut\"'\n");
 	r.hook = RULE_OUTPUT;
 	assert_non_null(rule_check(&r));
 	r.hook = RULE_INPUT;
@@ -409,11 +411,19 @@ static void protocols(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(plain),     cmocka_unit_test(sorted),      cmocka_unit_test(quoted),
-	    cmocka_unit_test(filtered),  cmocka_unit_test(nft),         cmocka_unit_test(refused),
-	    cmocka_unit_test(longest),   cmocka_unit_test(known_again), cmocka_unit_test(words_of_text),
+	    cmocka_unit_test(plain),
+	    cmocka_unit_test(sorted),
+	    cmocka_unit_test(quoted),
+	    cmocka_unit_test(filtered),
+	    cmocka_unit_test(nft),
+	    cmocka_unit_test(refused),
+	    cmocka_unit_test(longest),
+	    cmocka_unit_test(known_again),
+	    cmocka_unit_test(words_of_text),
 	    cmocka_unit_test(protocols),
-	    cmocka_unit_test(gated),     cmocka_unit_test(gated_nft),   cmocka_unit_test(gate_known_again),
+	    cmocka_unit_test(gated),
+	    cmocka_unit_test(gated_nft),
+	    cmocka_unit_test(gate_known_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
