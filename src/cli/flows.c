@@ -18,7 +18,8 @@
 
 enum { OPT_QUEUE = 256, OPT_JSON, OPT_HELP };
 
-#define ADDRESS (INET6_ADDRSTRLEN + 8) /* with brackets and a port */
+#define ADDRESS 48                    /* bytes of an address as text, its end included */
+#define END     ((size_t)ADDRESS + 8) /* with brackets and a port */
 
 struct flows_options {
 	bool queue_given, json, help;
@@ -79,21 +80,26 @@ static json_t *end_json(const struct gate_key *key, unsigned end)
 	return json_pack("{s:s, s:i}", "address", text, "port", ntohs(key->port[end]));
 }
 
+/* Packets and bytes. */
+static json_t *count_json(uint64_t packets, uint64_t bytes)
+{
+	return json_pack("{s:I, s:I}", "packets", (json_int_t)packets, "bytes", (json_int_t)bytes);
+}
+
 json_t *flow_json(const struct flow_shown *f, uint64_t now_ns)
 {
 	const struct gate_flow *flow = &f->flow;
+	const uint64_t packets = flow->queued + flow->passed, bytes = flow->queued_bytes + flow->passed_bytes;
+	const uint64_t since_ms = age(now_ns, flow->since_ns) / 1000000, last_ms = age(now_ns, flow->last_ns) / 1000000;
 	char protocol[8];
 
-	return json_pack(
-	    "{s:i, s:s, s:i, s:[o, o], s:s, s:s?, s:s?, s:I, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:b}",
-	    "queue", f->queue, "protocol", protocol_name(f->key.protocol, protocol), "vlan", f->key.vlan, "ends",
-	    end_json(&f->key, 0), end_json(&f->key, 1), "state", state_name(flow->state), "reason", reason_name(flow),
-	    "pending", flow->pending ? state_name(flow->pending) : NULL, "since_ms",
-	    (json_int_t)(age(now_ns, flow->since_ns) / 1000000), "last_ms",
-	    (json_int_t)(age(now_ns, flow->last_ns) / 1000000), "seen", "packets",
-	    (json_int_t)(flow->queued + flow->passed), "bytes", (json_int_t)(flow->queued_bytes + flow->passed_bytes),
-	    "queued", "packets", (json_int_t)flow->queued, "bytes", (json_int_t)flow->queued_bytes, "not_queued",
-	    "packets", (json_int_t)flow->passed, "bytes", (json_int_t)flow->passed_bytes, "answered", f->answered);
+	return json_pack("{s:i, s:s, s:i, s:[o, o], s:s, s:s?, s:s?, s:I, s:I, s:o, s:o, s:o, s:b}", "queue", f->queue,
+			 "protocol", protocol_name(f->key.protocol, protocol), "vlan", f->key.vlan, "ends",
+			 end_json(&f->key, 0), end_json(&f->key, 1), "state", state_name(flow->state), "reason",
+			 reason_name(flow), "pending", flow->pending ? state_name(flow->pending) : NULL, "since_ms",
+			 (json_int_t)since_ms, "last_ms", (json_int_t)last_ms, "seen", count_json(packets, bytes),
+			 "queued", count_json(flow->queued, flow->queued_bytes), "not_queued",
+			 count_json(flow->passed, flow->passed_bytes), "answered", f->answered);
 }
 
 void flow_head(FILE *out)
@@ -104,21 +110,21 @@ void flow_head(FILE *out)
 }
 
 /* "192.0.2.1:80", "[2001:db8::1]:80"; without a port where the protocol has none. */
-static void end_text(const struct gate_key *key, unsigned end, char text[2 * ADDRESS])
+static void end_text(const struct gate_key *key, unsigned end, char text[END])
 {
 	char address[ADDRESS];
 	const bool v6 = (address_text(key, end, address), strchr(address, ':'));
 
 	if (!key->port[0] && !key->port[1])
-		snprintf(text, 2 * ADDRESS, "%s", address);
+		snprintf(text, END, "%s", address);
 	else
-		snprintf(text, 2 * ADDRESS, "%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", ntohs(key->port[end]));
+		snprintf(text, END, "%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", ntohs(key->port[end]));
 }
 
 void flow_line(const struct flow_shown *f, uint64_t now_ns, FILE *out)
 {
 	const struct gate_flow *flow = &f->flow;
-	char protocol[8], first[2 * ADDRESS], second[2 * ADDRESS];
+	char protocol[8], first[END], second[END];
 	const char *reason = reason_name(flow);
 
 	end_text(&f->key, 0, first);
@@ -126,8 +132,8 @@ void flow_line(const struct flow_shown *f, uint64_t now_ns, FILE *out)
 	fprintf(out, "%5u  %-7s  %-21s  %-21s  %-8s  %-7s  %8.1fs  %8.1fs  %10llu  %12llu  %10llu  %10llu  %s\n",
 		f->queue, protocol_name(f->key.protocol, protocol), first, second, state_name(flow->state),
 		reason ? reason : "-", (double)age(now_ns, flow->since_ns) / 1e9,
-		(double)age(now_ns, flow->last_ns) / 1e9, (unsigned long long)(flow->queued + flow->passed),
-		(unsigned long long)(flow->queued_bytes + flow->passed_bytes), (unsigned long long)flow->queued,
+		(double)age(now_ns, flow->last_ns) / 1e9, (unsigned long long)flow->queued + flow->passed,
+		(unsigned long long)flow->queued_bytes + flow->passed_bytes, (unsigned long long)flow->queued,
 		(unsigned long long)flow->passed, f->answered ? "yes" : "no");
 }
 

@@ -16,16 +16,18 @@ enum { FIREWALL_ERROR = 512 };
 
 /*
  * Makes the counter and the rule, where they are not there already, and tells `out` what was done; what one of several
- * commands made is taken back where a later one fails. 0, or -EINVAL: the firewall does not understand the rule;
- * -EPERM; -EOPNOTSUPP: the kernel lacks something; or another negative errno. Not 0: `error` says: what: why; what to
- * do.
+ * commands made is taken back where a later one fails. The same rule with the gate where r has none, or without it, is
+ * replaced while packets go on: each meets the one or the other. 0, or -EINVAL: the firewall does not understand the
+ * rule; -EPERM; -EOPNOTSUPP: the kernel lacks something; or another negative errno. Not 0: `error` says: what: why;
+ * what to do.
  */
 int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
 int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
 
 /*
  * Takes out the rules that bring the same traffic to the same queue, or with `all` any traffic to the queue, at the
- * rule's hook; then the counter, where no rule is left that counts with it. That there is none is no error. As above.
+ * rule's hook; then a gate's chain and the counter, where no rule is left that uses them, and with the chains the pins,
+ * where nobody is bound to the queue. That there is none is no error. As above.
  */
 int iptables_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR]);
 int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR]);
@@ -51,6 +53,7 @@ typedef enum rule_own firewall_reader(const struct rule *r, const char *line, st
 /* For both: the next rule of a list that is `least` (not RULE_FOREIGN) or nearer to r; RULE_FOREIGN: no more. */
 enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *read, enum rule_own least,
 			    struct firewall_listed *listed);
+
 /* What there is of r's traffic. */
 struct firewall_found {
 	bool same;                 /* the rule itself */

@@ -283,7 +283,7 @@ static int put_rule(const struct rule *r, enum rule_family family, unsigned befo
 /* Deletes the rules of r's traffic that have the gate where r has not, or the reverse. */
 static int delete_others(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
 {
-	struct firewall_listed listed;
+	struct firewall_listed listed = {.position = 0};
 	struct command c;
 	int err = list(r, family, &c, error);
 
@@ -398,7 +398,7 @@ int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 static int remove_family(const struct rule *r, enum rule_family family, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
 	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
-	struct firewall_listed listed;
+	struct firewall_listed listed = {.position = 0};
 	struct command c;
 	unsigned count = 0;
 	bool conntrack = false;

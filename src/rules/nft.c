@@ -16,8 +16,8 @@
 #include <string.h>
 
 #define TRIAL       "spillway-try"
-/* Bytes of a transaction: one rule, and some short commands. */
-#define TRANSACTION (2 * RULE_NFT_TEXT)
+/* Bytes of a transaction: one rule, a gate's chain, and some short commands. */
+#define TRANSACTION (RULE_NFT_TEXT + 2048)
 
 static int run(const char *option, const char *text, struct command *c, char error[FIREWALL_ERROR])
 {
