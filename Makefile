@@ -191,9 +191,8 @@ $(BUILD)/tests/unit/test_gate: $(BUILD)/gate/lacks
 	@printf '#!/bin/sh\necho "SKIP: %s"\nexit 77\n' '$(GATE_ABSENT)' > $@
 	@chmod +x $@
 endif
-$(BUILD)/tests/net/gate: $(CORE_A)
-$(BUILD)/tests/net/gate: MORE := $(GATE_LIBS)
-$(BUILD)/tests/net/feature: $(CORE_A)
+$(BUILD)/tests/net/gate $(BUILD)/tests/net/rules_gate $(BUILD)/tests/net/feature: $(CORE_A)
+$(BUILD)/tests/net/gate $(BUILD)/tests/net/rules_gate: MORE := $(GATE_LIBS)
 $(BUILD)/tests/net/differential: $(call obj,$(wildcard tests/net/differential/*.c)) $(SIM_A)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)

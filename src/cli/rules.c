@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define GATE_MARK 0x40000000u /* a bit that seldom means something to others */
+
 struct rules_options {
 	struct rule rule;
 	bool queue_given, hook_given, traffic_given, apply, remove, help;
@@ -30,6 +32,9 @@ enum {
 	OPT_PORT,
 	OPT_SET,
 	OPT_FAMILY,
+	OPT_DEVICE,
+	OPT_GATE,
+	OPT_MARK,
 	OPT_APPLY,
 	OPT_REMOVE,
 	OPT_HELP
@@ -47,6 +52,9 @@ static const struct option options[] = {
     {"port", required_argument, NULL, OPT_PORT},
     {"set", required_argument, NULL, OPT_SET},
     {"family", required_argument, NULL, OPT_FAMILY},
+    {"device", required_argument, NULL, OPT_DEVICE},
+    {"gate", no_argument, NULL, OPT_GATE},
+    {"mark", required_argument, NULL, OPT_MARK},
     {"apply", no_argument, NULL, OPT_APPLY},
     {"remove", no_argument, NULL, OPT_REMOVE},
     {"help", no_argument, NULL, OPT_HELP},
@@ -62,13 +70,19 @@ static void print_help(void)
 	       "  --policy spill|shut     while nobody listens at the queue: packets pass (default), or are dropped\n"
 	       "  --backend iptables|nft  (default iptables: iptables and ip6tables)\n"
 	       "  --family ipv4|ipv6|both (default both)\n"
-	       "  --apply                 make the rule, unless it is there\n"
+	       "  --gate                  the queue's gate (spillway run --gate on) decides what is queued\n"
+	       "  --mark V/M              nft with the gate: bits of the mark that it uses (default "
+	       "0x40000000/0x40000000)\n"
+	       "  --apply                 make the rule, unless it is there; with and without --gate: bring the gate "
+	       "in, or\n"
+	       "                          take it out, while packets go on\n"
 	       "  --remove                take it out; without anything that sorts: all of this queue at this hook\n\n"
 	       "What sorts the traffic; all that is given has to fit:\n"
 	       "  --state new|established as conntrack sees the connection\n"
 	       "  --protocol NAME|NUMBER  tcp, udp, udplite, sctp, icmp, esp, ah\n"
 	       "  --port N[,N...][:src]   the receiver's port, or with :src the sender's\n"
 	       "  --set NAME[:src|:dst]   the address is in this set (ipset, or a set of nft's table inet spillway)\n"
+	       "  --device NAME[,NAME...] it came in by one of these (nft only; with --gate needed)\n"
 	       "  --match 'TEXT'          in the words of the backend\n"
 	       "  --filter 'EXPRESSION'   a pcap filter, like 'udp port 9000' (iptables only)\n\n"
 	       "The first rule that fits has the packet: make the special ones first.\n");
@@ -142,6 +156,24 @@ static bool parse_set(struct rule *r, const char *text)
 	return true;
 }
 
+static bool parse_devices(struct rule *r, const char *text)
+{
+	char copy[RULE_DEVICES * RULE_DEVICE], *at = copy, *word;
+
+	r->device_count = 0;
+	if ((size_t)snprintf(copy, sizeof(copy), "%s", text) >= sizeof(copy))
+		return false;
+	while ((word = strsep(&at, ","))) {
+		const size_t len = strlen(word);
+
+		/* What an interface's name can't have, and what nft would take for more than a name. */
+		if (r->device_count == RULE_DEVICES || !len || len >= RULE_DEVICE || strpbrk(word, " \t\n/\"*\\;{}"))
+			return false;
+		memcpy(r->devices[r->device_count++], word, len + 1);
+	}
+	return true;
+}
+
 /* What sorts the traffic. */
 static int parse_traffic(struct rules_options *o, int opt, const char *value)
 {
@@ -174,6 +206,11 @@ static int parse_traffic(struct rules_options *o, int opt, const char *value)
 			   : usage_error("rules: --set %s: give a name of at most %d letters, digits, _ . and -, then "
 					 ":src or :dst",
 					 value, RULE_SET - 1);
+	case OPT_DEVICE:
+		return parse_devices(r, value)
+			   ? 0
+			   : usage_error("rules: --device %s: give at most %d names of interfaces, like eth0,eth1",
+					 value, RULE_DEVICES);
 	case OPT_MATCH:
 		r->match = value;
 		return 0;
@@ -209,6 +246,14 @@ static int parse_option(struct rules_options *o, int opt, const char *value)
 		n = one_of(value, families);
 		r->family = (enum rule_family)(n + 1);
 		return n < 0 ? usage_error("rules: --family %s: not known; ipv4, ipv6 or both", value) : 0;
+	case OPT_GATE:
+		r->gate = true;
+		return 0;
+	case OPT_MARK:
+		return parse_mark(value, &r->mark, &r->mark_mask) && r->mark
+			   ? 0
+			   : usage_error("rules: --mark %s: give bits and a mask that has them, like 0x100/0x100",
+					 value);
 	case OPT_APPLY:
 		o->apply = true;
 		return 0;
@@ -231,6 +276,9 @@ static int check(const struct rules_options *o)
 		return usage_error("rules: --queue: missing; name the queue by its number, 0 to 65535");
 	if (!o->hook_given)
 		return usage_error("rules: --hook: missing; input, forward, output or prerouting");
+	if (!wrong && o->rule.gate && o->rule.nft && !o->rule.device_count && !o->remove)
+		return usage_error(
+		    "rules: --device: missing; with nft the gate stands where devices receive: name them");
 	if (o->apply && o->remove)
 		return usage_error("rules: --apply and --remove exclude each other; give one of them, or none to look");
 	return wrong ? usage_error("rules: %s", wrong) : 0;
@@ -253,6 +301,8 @@ static int parse_options(int argc, char **argv, struct rules_options *o)
 		return status;
 	if (optind < argc)
 		return usage_error("rules: %s: not expected; spillway rules --help", argv[optind]);
+	if (o->rule.gate && o->rule.nft && !o->rule.mark_mask)
+		o->rule.mark = o->rule.mark_mask = GATE_MARK;
 	return check(o);
 }
 

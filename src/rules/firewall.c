@@ -47,15 +47,33 @@ enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *
 	return own < least ? RULE_FOREIGN : own;
 }
 
-enum rule_own firewall_nearest(const struct rule *r, FILE *rules, firewall_reader *read)
+void firewall_find(const struct rule *r, FILE *rules, firewall_reader *read, struct firewall_found *found)
 {
-	struct firewall_listed listed;
-	enum rule_own own, nearest = RULE_FOREIGN;
+	struct firewall_listed listed = {.position = 0};
+	enum rule_own own;
 
-	while ((own = firewall_next(r, rules, read, RULE_OF_QUEUE, &listed)) != RULE_FOREIGN)
-		if (own > nearest)
-			nearest = own;
-	return nearest;
+	*found = (struct firewall_found){.same = false};
+	while ((own = firewall_next(r, rules, read, RULE_OTHER_POLICY, &listed)) != RULE_FOREIGN) {
+		if (own == RULE_OTHER_POLICY) {
+			found->policy = true;
+		} else if (listed.gate == r->gate) {
+			found->same = true;
+		} else if (!found->other) {
+			found->other = true;
+			found->position = listed.position;
+			found->handle = listed.handle;
+		}
+	}
+}
+
+void firewall_tell(const struct rule *r, const struct firewall_found *found, const char *name, FILE *out)
+{
+	if (found->other)
+		fprintf(out, "%s: the gate is %s\n", name, r->gate ? "in" : "out");
+	else if (found->same)
+		fprintf(out, "%s: the rule is there already\n", name);
+	else
+		fprintf(out, "%s: the rule is made\n", name);
 }
 
 int firewall_permission(uint16_t queue, char error[FIREWALL_ERROR])

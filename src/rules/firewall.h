@@ -16,16 +16,18 @@ enum { FIREWALL_ERROR = 512 };
 
 /*
  * Makes the counter and the rule, where they are not there already, and tells `out` what was done; what one of several
- * commands made is taken back where a later one fails. 0, or -EINVAL: the firewall does not understand the rule;
- * -EPERM; -EOPNOTSUPP: the kernel lacks something; or another negative errno. Not 0: `error` says: what: why; what to
- * do.
+ * commands made is taken back where a later one fails. The same rule with the gate where r has none, or without it, is
+ * replaced while packets go on: each meets the one or the other. 0, or -EINVAL: the firewall does not understand the
+ * rule; -EPERM; -EOPNOTSUPP: the kernel lacks something; or another negative errno. Not 0: `error` says: what: why;
+ * what to do.
  */
 int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
 int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
 
 /*
  * Takes out the rules that bring the same traffic to the same queue, or with `all` any traffic to the queue, at the
- * rule's hook; then the counter, where no rule is left that counts with it. That there is none is no error. As above.
+ * rule's hook; then a gate's chain and the counter, where no rule is left that uses them, and with the chains the pins,
+ * where nobody is bound to the queue. That there is none is no error. As above.
  */
 int iptables_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR]);
 int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR]);
@@ -41,6 +43,8 @@ int firewall_other_policy(char error[FIREWALL_ERROR], const struct rule *r, cons
 struct firewall_listed {
 	struct words words;        /* iptables */
 	unsigned long long handle; /* nft */
+	unsigned position;         /* iptables: its number in the chain; the reader counts from what stands here */
+	bool gate;                 /* it goes to a gate's chain */
 	bool conntrack;            /* it looks at connections */
 };
 /* Reads one line of a list: whose rule is it? What it may be deleted by, where it is Spillway's for the queue. */
@@ -49,8 +53,20 @@ typedef enum rule_own firewall_reader(const struct rule *r, const char *line, st
 /* For both: the next rule of a list that is `least` (not RULE_FOREIGN) or nearer to r; RULE_FOREIGN: no more. */
 enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *read, enum rule_own least,
 			    struct firewall_listed *listed);
-/* For both: the nearest to r of the list. */
-enum rule_own firewall_nearest(const struct rule *r, FILE *rules, firewall_reader *read);
+
+/* What there is of r's traffic. */
+struct firewall_found {
+	bool same;                 /* the rule itself */
+	bool policy;               /* one of the other policy */
+	bool other;                /* the same rule, but with the gate where r has none, or without it; */
+	unsigned position;         /* where the first of these stands: iptables, */
+	unsigned long long handle; /* nft */
+};
+/* For both: reads the list. */
+void firewall_find(const struct rule *r, FILE *rules, firewall_reader *read, struct firewall_found *found);
+
+/* For both: says what an apply has done. `name`: of the command. */
+void firewall_tell(const struct rule *r, const struct firewall_found *found, const char *name, FILE *out);
 
 /* For both: 0, or -EPERM and its sentence where the caller may not change the firewall. Changes nothing. */
 int firewall_permission(uint16_t queue, char error[FIREWALL_ERROR]);

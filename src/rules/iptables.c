@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rules by iptables and ip6tables: see firewall.h. Appends rules to the built-in chains of mangle and deletes single
- * ones; makes no chain and takes none away. The nfacct object comes and goes over netlink.
+ * Rules by iptables and ip6tables: see firewall.h. Adds rules to the built-in chains of mangle and deletes single
+ * ones; of chains, makes and takes away those of gates alone. The nfacct object comes and goes over netlink.
  */
 #include "rules/firewall.h"
 
 #include "nfqueue/counter.h"
 #include "rules/command.h"
+#include "rules/pins.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* Where rule_iptables() puts -A. */
 #define OPERATION 4
@@ -49,8 +52,14 @@ static int fail(const struct command *c, enum rule_family family, char error[FIR
 	if (err == -EOPNOTSUPP)
 		return firewall_fail(
 		    error, err,
-		    "%s: the kernel refuses the rule: %s; load xt_NFQUEUE, xt_nfacct and the modules of its matches%s",
-		    program(family), what, other);
+		    "%s: the kernel refuses the rule: %s; load xt_NFQUEUE, xt_nfacct and the modules of its "
+		    "matches%s%s",
+		    program(family), what,
+		    /* The older backend hands the whole table over each time, and the kernel looks up all pins anew. */
+		    strstr(c->error, "No chain/target/match")
+			? "; where a gate's pins are gone that rules use, start its spillway run --gate on"
+			: "",
+		    other);
 	return firewall_fail(error, err, "%s: %s; put that right and try again%s", program(family), what, other);
 }
 
@@ -94,107 +103,13 @@ static enum rule_own read_line(const struct rule *r, const char *line, struct fi
 	words_begin(w);
 	if (!words_split(w, line) || !w->count || strcmp(w->at[0], "-A") != 0)
 		return RULE_FOREIGN;
+	listed->position++;
 	listed->conntrack = uses_conntrack(w);
+	listed->gate = w->count > 2 && !strncmp(w->at[w->count - 1], RULE_GATE_IPTABLES, strlen(RULE_GATE_IPTABLES));
 	for (size_t i = 1; i + 1 < w->count; i++)
 		if (!strcmp(w->at[i], "--comment"))
 			return rule_own(r, w->at[i + 1]);
 	return RULE_FOREIGN;
-}
-
-/* What is there for the same traffic, or RULE_FOREIGN; a negative errno. */
-static int find(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
-{
-	struct command c;
-	int found = list(r, family, &c, error);
-
-	if (found)
-		return found;
-	found = (int)firewall_nearest(r, c.out, read_line);
-	command_end(&c);
-	return found;
-}
-
-/* 1: made; 0: it is there; a negative errno. */
-static int apply_family(const struct rule *r, enum rule_family family, FILE *out, char error[FIREWALL_ERROR])
-{
-	struct command c;
-	struct words w;
-	int err = find(r, family, error);
-
-	if (err == RULE_SAME) {
-		fprintf(out, "%s: the rule is there already\n", program(family));
-		return 0;
-	}
-	if (err == RULE_OTHER_POLICY)
-		return firewall_other_policy(error, r, program(family));
-	if (err < 0)
-		return err;
-	rule_iptables(r, family, &w);
-	err = run(&w, family, &c, error);
-	if (err)
-		return err;
-	command_end(&c);
-	fprintf(out, "%s: the rule is made\n", program(family));
-	return 1;
-}
-
-/* Takes the rule of an apply_family() back; there is nobody left to tell where that fails. */
-static void take_back(const struct rule *r, enum rule_family family, FILE *out)
-{
-	struct command c;
-	struct words w;
-
-	rule_iptables(r, family, &w);
-	w.at[OPERATION][1] = 'D';
-	if (command_run(&w, &c))
-		return;
-	if (!c.status)
-		fprintf(out, "%s: the rule is taken back\n", program(family));
-	command_end(&c);
-}
-
-static int apply_rules(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
-{
-	int made = rule_has(r, RULE_IPV4) ? apply_family(r, RULE_IPV4, out, error) : 0, err;
-
-	if (made < 0 || !rule_has(r, RULE_IPV6))
-		return made < 0 ? made : 0;
-	err = apply_family(r, RULE_IPV6, out, error);
-	if (err < 0 && made)
-		take_back(r, RULE_IPV4, out);
-	return err < 0 ? err : 0;
-}
-
-static int fail_counter(int err, char error[FIREWALL_ERROR])
-{
-	if (err == -EINVAL || err == -EOPNOTSUPP || err == -EPROTONOSUPPORT)
-		return firewall_fail(error, -EOPNOTSUPP,
-				     "the kernel has no nfacct objects, with which the rules count; load "
-				     "nfnetlink_acct, or use a kernel with CONFIG_NETFILTER_NETLINK_ACCT");
-	return firewall_fail(error, err, "making the counter: %s; put that right and try again", strerror(-err));
-}
-
-int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
-{
-	struct spw_counter c;
-	bool made;
-	int err = firewall_permission(r->queue, error);
-
-	if (err)
-		return err;
-	err = spw_counter_open(&c);
-	if (!err)
-		err = spw_counter_make(&c, r->queue);
-	made = !err;
-	if (err && err != -EEXIST) {
-		err = fail_counter(err, error);
-	} else {
-		err = apply_rules(r, out, error);
-		if (err && made)
-			spw_counter_delete(&c, r->queue);
-	}
-	spw_counter_close(&c);
-	return err;
 }
 
 /* Deletes a rule that was listed as these words. */
@@ -216,10 +131,274 @@ static int delete_rule(const struct words *listed, enum rule_family family, char
 	return err;
 }
 
+/* The gate's chain: made, or made anew, in one step. All that its rules need besides pins is in the kernel. */
+static int make_gate_chain(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
+{
+	const int fd = memfd_create("rules", MFD_CLOEXEC);
+	FILE *lines = fd < 0 ? NULL : fdopen(fd, "w");
+	struct command c;
+	struct words w;
+	int err;
+
+	if (!lines) {
+		if (fd >= 0)
+			close(fd);
+		return firewall_fail(error, -ENOMEM, "%s: no memory; free some", program(family));
+	}
+	rule_gate_write(r, lines);
+	fflush(lines);
+	words_begin(&w);
+	words_add(&w, "%s-restore", program(family));
+	words_add(&w, "-w");
+	words_add(&w, "--noflush");
+	words_add(&w, "/proc/%d/fd/%d", (int)getpid(), fd);
+	err = command_run(&w, &c);
+	fclose(lines);
+	if (err)
+		return firewall_no_command(error, err, w.at[0], "");
+	if (c.status)
+		err = firewall_fail(
+		    error, -EOPNOTSUPP,
+		    "%s: the kernel refuses the gate's rules: %s; load xt_bpf (CONFIG_NETFILTER_XT_MATCH_BPF), "
+		    "xt_nfacct and xt_NFQUEUE",
+		    w.at[0], c.error[0] ? c.error : "it says no more");
+	command_end(&c);
+	return err;
+}
+
+/* What a list of the table says of a chain. */
+struct chain_use {
+	bool there, used;
+};
+
+static void look_at(const struct words *w, const char *chain, struct chain_use *use)
+{
+	if (w->count < 2)
+		return;
+	if (!strcmp(w->at[0], "-N") && !strcmp(w->at[1], chain))
+		use->there = true;
+	if (!strcmp(w->at[0], "-A") && strcmp(w->at[1], chain) != 0 && !strcmp(w->at[w->count - 1], chain))
+		use->used = true;
+}
+
+static int find_chain(const char *chain, enum rule_family family, struct chain_use *use, char error[FIREWALL_ERROR])
+{
+	struct command c;
+	struct words w;
+	char *line = NULL;
+	size_t room = 0;
+	int err;
+
+	*use = (struct chain_use){.there = false};
+	rule_iptables_begin(family, &w);
+	words_add(&w, "-S");
+	err = run(&w, family, &c, error);
+	if (err)
+		return err;
+	while (getline(&line, &room, c.out) > 0) {
+		words_begin(&w);
+		if (words_split(&w, line))
+			look_at(&w, chain, use);
+	}
+	free(line);
+	command_end(&c);
+	return 0;
+}
+
+static int chain_command(const char *operation, const char *chain, enum rule_family family, char error[FIREWALL_ERROR])
+{
+	struct command c;
+	struct words w;
+	int err;
+
+	rule_iptables_begin(family, &w);
+	words_add(&w, "%s", operation);
+	words_add(&w, "%s", chain);
+	err = run(&w, family, &c, error);
+	if (!err)
+		command_end(&c);
+	return err;
+}
+
+/* Takes the gate's chain away where nothing goes there any more. 1: taken away; 0; a negative errno. */
+static int drop_gate_chain(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
+{
+	char chain[RULE_GATE_CHAIN];
+	struct chain_use use;
+	int err;
+
+	rule_gate_chain(r, chain);
+	err = find_chain(chain, family, &use, error);
+	if (err || !use.there || use.used)
+		return err;
+	err = chain_command("-F", chain, family, error);
+	if (!err)
+		err = chain_command("-X", chain, family, error);
+	return err ? err : 1;
+}
+
+/* Both policies' chains. How many were taken away, or a negative errno. */
+static int drop_gate_chains(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
+{
+	struct rule with = *r;
+	int count = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		int err;
+
+		with.shut = i;
+		err = drop_gate_chain(&with, family, error);
+		if (err < 0)
+			return err;
+		count += err;
+	}
+	return count;
+}
+
+static int find(const struct rule *r, enum rule_family family, struct firewall_found *found, char error[FIREWALL_ERROR])
+{
+	struct command c;
+	int err = list(r, family, &c, error);
+
+	if (err)
+		return err;
+	firewall_find(r, c.out, read_line, found);
+	command_end(&c);
+	return 0;
+}
+
+static int put_rule(const struct rule *r, enum rule_family family, unsigned before, char error[FIREWALL_ERROR])
+{
+	struct command c;
+	struct words w;
+	int err;
+
+	rule_iptables(r, family, before, &w);
+	err = run(&w, family, &c, error);
+	if (!err)
+		command_end(&c);
+	return err;
+}
+
+/* Deletes the rules of r's traffic that have the gate where r has not, or the reverse. */
+static int delete_others(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
+{
+	struct firewall_listed listed = {.position = 0};
+	struct command c;
+	int err = list(r, family, &c, error);
+
+	if (err)
+		return err;
+	while (!err && firewall_next(r, c.out, read_line, RULE_SAME, &listed) != RULE_FOREIGN)
+		if (listed.gate != r->gate)
+			err = delete_rule(&listed.words, family, error);
+	command_end(&c);
+	return err;
+}
+
+/*
+ * In this order, so that each packet meets the old rule or the new one: the gate's chain, the rule in front of the old
+ * one, the old one away, its chain.
+ */
+static int apply_family(const struct rule *r, enum rule_family family, struct firewall_found *found, FILE *out,
+			char error[FIREWALL_ERROR])
+{
+	int err = find(r, family, found, error);
+
+	if (!err && found->policy)
+		return firewall_other_policy(error, r, program(family));
+	if (!err && r->gate)
+		err = make_gate_chain(r, family, error);
+	if (!err && !found->same)
+		err = put_rule(r, family, found->other ? found->position : 0, error);
+	if (!err && found->other)
+		err = delete_others(r, family, error);
+	if (!err && found->other && !r->gate)
+		err = drop_gate_chain(r, family, error);
+	if (err < 0)
+		return err;
+	firewall_tell(r, found, program(family), out);
+	return 0;
+}
+
+/* Takes back what an apply_family() has done; there is nobody left to tell where that fails. */
+static void take_back(const struct rule *r, enum rule_family family, const struct firewall_found *found, FILE *out)
+{
+	struct rule before = *r;
+	struct firewall_found now;
+	char error[FIREWALL_ERROR];
+	struct command c;
+	struct words w;
+
+	before.gate = !r->gate;
+	if (found->other) {
+		apply_family(&before, family, &now, out, error);
+		return;
+	}
+	if (found->same)
+		return;
+	rule_iptables(r, family, 0, &w);
+	w.at[OPERATION][1] = 'D';
+	if (command_run(&w, &c))
+		return;
+	if (!c.status)
+		fprintf(out, "%s: the rule is taken back\n", program(family));
+	command_end(&c);
+	if (r->gate)
+		drop_gate_chain(r, family, error);
+}
+
+static int apply_rules(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
+{
+	struct firewall_found v4 = {.same = true}, v6;
+	int err = rule_has(r, RULE_IPV4) ? apply_family(r, RULE_IPV4, &v4, out, error) : 0;
+
+	if (err || !rule_has(r, RULE_IPV6))
+		return err;
+	err = apply_family(r, RULE_IPV6, &v6, out, error);
+	if (err)
+		take_back(r, RULE_IPV4, &v4, out);
+	return err;
+}
+
+static int fail_counter(int err, char error[FIREWALL_ERROR])
+{
+	if (err == -EINVAL || err == -EOPNOTSUPP || err == -EPROTONOSUPPORT)
+		return firewall_fail(error, -EOPNOTSUPP,
+				     "the kernel has no nfacct objects, with which the rules count; load "
+				     "nfnetlink_acct, or use a kernel with CONFIG_NETFILTER_NETLINK_ACCT");
+	return firewall_fail(error, err, "making the counter: %s; put that right and try again", strerror(-err));
+}
+
+int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
+{
+	struct spw_counter c;
+	bool made;
+	int err = firewall_permission(r->queue, error);
+
+	if (!err && r->gate)
+		err = pins_check(r->queue, error);
+	if (err)
+		return err;
+	err = spw_counter_open(&c);
+	if (!err)
+		err = spw_counter_make(&c, r->queue);
+	made = !err;
+	if (err && err != -EEXIST) {
+		err = fail_counter(err, error);
+	} else {
+		err = apply_rules(r, out, error);
+		if (err && made)
+			spw_counter_delete(&c, r->queue);
+	}
+	spw_counter_close(&c);
+	return err;
+}
+
 static int remove_family(const struct rule *r, enum rule_family family, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
 	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
-	struct firewall_listed listed;
+	struct firewall_listed listed = {.position = 0};
 	struct command c;
 	unsigned count = 0;
 	bool conntrack = false;
@@ -250,15 +429,45 @@ static void remove_counter(uint16_t queue)
 	spw_counter_close(&c);
 }
 
+/* Is a gate's chain left in either family? Where it can't be known: yes. */
+static bool gate_in_use(const struct rule *r)
+{
+	struct rule with = *r;
+
+	for (unsigned i = 0; i < 4; i++) {
+		const enum rule_family family = i / 2 ? RULE_IPV6 : RULE_IPV4;
+		char chain[RULE_GATE_CHAIN], error[FIREWALL_ERROR];
+		struct chain_use use;
+		int err;
+
+		with.shut = i % 2;
+		rule_gate_chain(&with, chain);
+		err = find_chain(chain, family, &use, error);
+		if (use.there || (err && err != -ENOEXEC))
+			return true;
+	}
+	return false;
+}
+
 int iptables_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
-	int err = firewall_permission(r->queue, error);
+	int chains = 0, err = firewall_permission(r->queue, error);
 
-	if (!err && (r->family & RULE_IPV4))
-		err = remove_family(r, RULE_IPV4, all, out, error);
-	if (!err && (r->family & RULE_IPV6))
-		err = remove_family(r, RULE_IPV6, all, out, error);
-	if (!err)
-		remove_counter(r->queue);
-	return err;
+	for (enum rule_family f = RULE_IPV4; !err && f <= RULE_IPV6; f++) {
+		if (!(r->family & f))
+			continue;
+		err = remove_family(r, f, all, out, error);
+		if (!err)
+			err = drop_gate_chains(r, f, error);
+		if (err > 0) {
+			chains += err;
+			err = 0;
+		}
+	}
+	if (err)
+		return err;
+	remove_counter(r->queue);
+	if (chains && !gate_in_use(r))
+		pins_release(r->queue, out);
+	return 0;
 }

@@ -2,21 +2,22 @@
 /*
  * Rules by nft: see firewall.h. They stand in base chains of the table inet spillway, named as the hooks. A transaction
  * that fails takes a base chain away that it has just made, and with it all that waits in the queues. So the rule is
- * tried first, in a chain without a hook; then table, counter and base chain are made, then the rule. A base chain once
- * made stays.
+ * tried first, in a chain without a hook; then table, counter, a gate's chain and base chain are made, then the rule. A
+ * base chain once made stays.
  */
 #include "rules/firewall.h"
 
 #include "nfqueue/counter.h"
 #include "rules/command.h"
+#include "rules/pins.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TRIAL       "spillway-try"
-/* Bytes of a transaction: one rule, and some short commands. */
-#define TRANSACTION (RULE_NFT_TEXT + 1024)
+/* Bytes of a transaction: one rule, a gate's chain, and some short commands. */
+#define TRANSACTION (RULE_NFT_TEXT + 2048)
 
 static int run(const char *option, const char *text, struct command *c, char error[FIREWALL_ERROR])
 {
@@ -53,6 +54,8 @@ static void append(char text[TRANSACTION], const struct rule *r, enum rule_nft c
 	char part[RULE_NFT_TEXT];
 
 	rule_nft(r, command, chain, part);
+	if (!part[0])
+		return;
 	snprintf(text + len, TRANSACTION - len, "%s%s", len ? "; " : "", part);
 }
 
@@ -77,6 +80,7 @@ static int try_rule(const struct rule *r, char error[FIREWALL_ERROR])
 	tried.state = RULE_ANY;
 	append(text, &tried, RULE_NFT_TABLE, TRIAL);
 	append(text, &tried, RULE_NFT_COUNTER, TRIAL);
+	append(text, &tried, RULE_NFT_GATE, TRIAL);
 	snprintf(text + strlen(text), sizeof(text) - strlen(text), "; add chain inet spillway " TRIAL);
 	append(text, &tried, RULE_NFT_RULE, TRIAL);
 	err = transaction("-c", text, said, error);
@@ -99,6 +103,7 @@ static enum rule_own read_line(const struct rule *r, const char *line, struct fi
 	snprintf(text, sizeof(text), "%.*s", (int)(to - from), from);
 	listed->handle = strtoull(to + strlen(end), NULL, 10);
 	listed->conntrack = strstr(line, "ct ") != NULL;
+	listed->gate = strstr(line, " jump " RULE_GATE_NFT) != NULL;
 	return rule_own(r, text);
 }
 
@@ -118,17 +123,17 @@ static int list(const struct rule *r, struct command *c, char error[FIREWALL_ERR
 	return err;
 }
 
-/* What is there for the same traffic, or RULE_FOREIGN; a negative errno. */
-static int find(const struct rule *r, char error[FIREWALL_ERROR])
+static int find(const struct rule *r, struct firewall_found *found, char error[FIREWALL_ERROR])
 {
 	struct command c;
-	int found = list(r, &c, error);
+	int err = list(r, &c, error);
 
-	if (found)
-		return found == -ENOENT ? (int)RULE_FOREIGN : found;
-	found = (int)firewall_nearest(r, c.out, read_line);
+	*found = (struct firewall_found){.same = false};
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	firewall_find(r, c.out, read_line, found);
 	command_end(&c);
-	return found;
+	return 0;
 }
 
 /* Where a rule still counts with it, the kernel keeps it. */
@@ -141,42 +146,26 @@ static void remove_counter(const struct rule *r)
 	transaction(NULL, text, said, error);
 }
 
-static int make(const struct rule *r, char error[FIREWALL_ERROR])
+/* Table, counter, chains, all of which may be there; then the rule, behind the one that it replaces. */
+static int make(const struct rule *r, const struct firewall_found *found, char error[FIREWALL_ERROR])
 {
-	const char *chain = rule_hook_name(r->hook);
-	char text[TRANSACTION] = "", said[256];
+	const char *hook = rule_hook_name(r->hook);
+	char text[TRANSACTION] = "", said[256], place[64];
 	int err;
 
 	for (enum rule_nft c = RULE_NFT_TABLE; c < RULE_NFT_RULE; c++)
-		append(text, r, c, chain);
+		append(text, r, c, hook);
 	err = transaction(NULL, text, said, error);
-	if (err)
+	if (err || found->same)
 		return err;
-	rule_nft(r, RULE_NFT_RULE, chain, text);
+	if (found->other)
+		snprintf(place, sizeof(place), "%s position %llu", hook, found->handle);
+	else
+		snprintf(place, sizeof(place), "%s", hook);
+	rule_nft(r, RULE_NFT_RULE, place, text);
 	err = transaction(NULL, text, said, error);
-	if (err)
+	if (err && !found->other)
 		remove_counter(r);
-	return err;
-}
-
-int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
-{
-	int err = firewall_permission(r->queue, error);
-
-	if (!err)
-		err = try_rule(r, error);
-	if (!err)
-		err = find(r, error);
-	if (err == RULE_SAME) {
-		fprintf(out, "nft: the rule is there already\n");
-		return 0;
-	}
-	if (err == RULE_OTHER_POLICY)
-		return firewall_other_policy(error, r, "nft");
-	if (err >= 0)
-		err = make(r, error);
-	if (!err)
-		fprintf(out, "nft: the rule is made\n");
 	return err;
 }
 
@@ -186,6 +175,74 @@ static int delete_rule(const struct rule *r, unsigned long long handle, char err
 
 	snprintf(text, sizeof(text), "delete rule inet spillway %s handle %llu", rule_hook_name(r->hook), handle);
 	return transaction(NULL, text, said, error);
+}
+
+/* Deletes the rules of r's traffic that have the gate where r has not, or the reverse. */
+static int delete_others(const struct rule *r, char error[FIREWALL_ERROR])
+{
+	struct firewall_listed listed;
+	struct command c;
+	int err = list(r, &c, error);
+
+	if (err)
+		return err;
+	while (!err && firewall_next(r, c.out, read_line, RULE_SAME, &listed) != RULE_FOREIGN)
+		if (listed.gate != r->gate)
+			err = delete_rule(r, listed.handle, error);
+	command_end(&c);
+	return err;
+}
+
+/* Takes the gate's chain away, if there is one and nothing goes there any more: else the transaction fails as a whole.
+ */
+static bool drop_gate_chain(const struct rule *r)
+{
+	char chain[RULE_GATE_CHAIN], text[160], said[256], error[FIREWALL_ERROR];
+
+	rule_gate_chain(r, chain);
+	snprintf(text, sizeof(text), "flush chain inet spillway %s; delete chain inet spillway %s", chain, chain);
+	return !transaction(NULL, text, said, error);
+}
+
+/* Both policies' chains; with the last one the gate leaves the devices. */
+static void drop_gate(const struct rule *r, bool unpin, FILE *out)
+{
+	struct rule with = *r, other = *r;
+
+	other.shut = !r->shut;
+	if (!drop_gate_chain(&with) && !drop_gate_chain(&other))
+		return;
+	pins_detach(r->queue);
+	if (unpin)
+		pins_release(r->queue, out);
+}
+
+int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
+{
+	struct firewall_found found;
+	int err = firewall_permission(r->queue, error);
+
+	if (!err && r->gate)
+		err = pins_check(r->queue, error);
+	if (!err)
+		err = try_rule(r, error);
+	if (!err)
+		err = find(r, &found, error);
+	if (!err && found.policy)
+		return firewall_other_policy(error, r, "nft");
+	/* The marks come before the rule that looks for them. */
+	if (!err && r->gate)
+		err = pins_attach(r, error);
+	if (!err && (r->gate || !found.same))
+		err = make(r, &found, error);
+	if (!err && found.other)
+		err = delete_others(r, error);
+	if (err)
+		return err;
+	if (found.other && !r->gate)
+		drop_gate(r, false, out);
+	firewall_tell(r, &found, "nft", out);
+	return 0;
 }
 
 int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR])
@@ -216,7 +273,9 @@ int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ER
 			count, conntrack ? FIREWALL_CONNTRACK : "", rule_hook_name(r->hook));
 	else if (!err)
 		fprintf(out, "nft: no such rule; nothing to remove\n");
-	if (!err)
-		remove_counter(r);
-	return err;
+	if (err)
+		return err;
+	drop_gate(r, true, out);
+	remove_counter(r);
+	return 0;
 }

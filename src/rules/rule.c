@@ -4,6 +4,7 @@
  */
 #include "rules/rule.h"
 
+#include "gate/gate.h"
 #include "nfqueue/counter.h"
 
 #include <assert.h>
@@ -87,10 +88,26 @@ static const char *check_match(const struct rule *r)
 	return NULL;
 }
 
+/* Where nft's gate stands, no rule has sorted anything yet. */
+static const char *check_nft_gate(const struct rule *r)
+{
+	if (r->hook == RULE_OUTPUT)
+		return "--gate: with nft it stands where devices receive; use another --hook, or --backend iptables";
+	if (r->state || r->protocol || r->set[0] || r->match || r->family != RULE_BOTH)
+		return "--gate: with nft it decides before rules can sort; leave out all but --device, or use "
+		       "--backend "
+		       "iptables";
+	return NULL;
+}
+
 const char *rule_check(const struct rule *r)
 {
 	bool ports = false;
 
+	if (r->device_count && !r->nft)
+		return "--device: nft's; with iptables write --match '-i NAME'";
+	if (r->mark_mask && !(r->nft && r->gate))
+		return "--mark: the gate's with nft; add --gate --backend nft, or leave it out";
 	if (r->match && r->filter)
 		return "--match and --filter exclude each other; write both as one --match or one --filter";
 	if (r->nft && r->filter)
@@ -101,6 +118,8 @@ const char *rule_check(const struct rule *r)
 		rule_protocol(r->protocol, &ports);
 	if (r->port_count && !ports)
 		return "--port: ports are tcp's, udp's, udplite's and sctp's; add --protocol with one of these";
+	if (r->nft && r->gate && check_nft_gate(r))
+		return check_nft_gate(r);
 	return r->match ? check_match(r) : NULL;
 }
 
@@ -130,6 +149,8 @@ static uint32_t number_of(const struct rule *r)
 		snprintf(text, sizeof(text), "%u", r->ports[i]);
 		h = hash(h, text);
 	}
+	for (unsigned i = 0; i < r->device_count; i++)
+		h = hash(h, r->devices[i]);
 	return h;
 }
 
@@ -214,22 +235,100 @@ static void add_traffic(const struct rule *r, enum rule_family family, struct wo
 		words_split(w, r->match);
 }
 
-void rule_iptables(const struct rule *r, enum rule_family family, struct words *w)
+void rule_gate_chain(const struct rule *r, char name[RULE_GATE_CHAIN])
 {
-	char comment[RULE_COMMENT], counter[SPW_COUNTER_NAME];
+	snprintf(name, RULE_GATE_CHAIN, "%s%u%s", r->nft ? RULE_GATE_NFT : RULE_GATE_IPTABLES, r->queue,
+		 !r->shut ? ""
+		 : r->nft ? "-shut"
+			  : "-SHUT");
+}
 
-	rule_iptables_begin(family, w);
-	add_all(w, (const char *[]){"-A", rule_chain(r), NULL});
-	add_traffic(r, family, w);
-	rule_comment(r, comment);
+void rule_gate_pins(uint16_t queue, char dir[64])
+{
+	snprintf(dir, 64, GATE_ROOT "/queue-%u", queue);
+}
+
+static void add_counter(const struct rule *r, struct words *w)
+{
+	char counter[SPW_COUNTER_NAME];
+
 	spw_counter_name(r->queue, counter);
-	/* The counter is the last match: it sees what all others let through, and that comes to the queue. */
-	add_all(w, (const char *[]){"-m", "comment", "--comment", comment, "-m", "nfacct", "--nfacct-name", counter,
-				    "-j", "NFQUEUE", NULL});
-	words_add(w, "--queue-num");
+	add_all(w, (const char *[]){"-m", "nfacct", "--nfacct-name", counter, NULL});
+}
+
+static void add_queue(const struct rule *r, struct words *w)
+{
+	add_all(w, (const char *[]){"-j", "NFQUEUE", "--queue-num", NULL});
 	words_add(w, "%u", r->queue);
 	if (!r->shut)
 		words_add(w, "--queue-bypass");
+}
+
+static void add_program(const struct rule *r, const char *name, struct words *w)
+{
+	char dir[64];
+
+	rule_gate_pins(r->queue, dir);
+	add_all(w, (const char *[]){"-m", "bpf", "--object-pinned", NULL});
+	words_add(w, "%s/%s", dir, name);
+}
+
+void rule_gate_line(const struct rule *r, unsigned n, struct words *w)
+{
+	char chain[RULE_GATE_CHAIN];
+
+	rule_gate_chain(r, chain);
+	words_begin(w);
+	add_all(w, (const char *[]){"-A", chain, NULL});
+	if (n == 0) {
+		add_counter(r, w);
+	} else if (n == 1) {
+		add_program(r, "gate", w);
+		add_queue(r, w);
+	} else if (n == 2) {
+		/* Right behind the gate, whose decision it looks up. */
+		add_program(r, "shut", w);
+		add_all(w, (const char *[]){"-j", "DROP", NULL});
+	} else {
+		add_all(w, (const char *[]){"-j", "ACCEPT", NULL});
+	}
+}
+
+void rule_gate_write(const struct rule *r, FILE *out)
+{
+	char chain[RULE_GATE_CHAIN];
+
+	rule_gate_chain(r, chain);
+	fprintf(out, "*mangle\n:%s - [0:0]\n", chain);
+	for (unsigned n = 0; n < RULE_GATE_LINES; n++) {
+		struct words w;
+
+		rule_gate_line(r, n, &w);
+		words_write(&w, out);
+		putc('\n', out);
+	}
+	fputs("COMMIT\n", out);
+}
+
+void rule_iptables(const struct rule *r, enum rule_family family, unsigned before, struct words *w)
+{
+	char comment[RULE_COMMENT], chain[RULE_GATE_CHAIN];
+
+	rule_iptables_begin(family, w);
+	add_all(w, (const char *[]){before ? "-I" : "-A", rule_chain(r), NULL});
+	if (before)
+		words_add(w, "%u", before);
+	add_traffic(r, family, w);
+	rule_comment(r, comment);
+	add_all(w, (const char *[]){"-m", "comment", "--comment", comment, NULL});
+	if (r->gate) {
+		rule_gate_chain(r, chain);
+		add_all(w, (const char *[]){"-j", chain, NULL});
+	} else {
+		/* The counter is the last match: it sees what all others let through, and that comes to the queue. */
+		add_counter(r, w);
+		add_queue(r, w);
+	}
 	assert(!w->full);
 }
 
@@ -264,13 +363,44 @@ static void add_nft_family(const struct rule *r, struct text *t)
 		add(t, "meta l4proto %s ", r->family == RULE_IPV4 ? "icmp" : "ipv6-icmp");
 }
 
+static void add_nft_devices(const struct rule *r, struct text *t)
+{
+	for (unsigned i = 0; i < r->device_count; i++)
+		add(t, "%s\"%s\"", i ? ", " : "iifname { ", r->devices[i]);
+	if (r->device_count)
+		add(t, " } ");
+}
+
+static void add_nft_queue(const struct rule *r, struct text *t)
+{
+	add(t, "queue %sto %u", r->shut ? "" : "flags bypass ", r->queue);
+}
+
+/* All in one transaction, also where the chain is there and in use. What is shut has been dropped at the device. */
+static void add_nft_gate(const struct rule *r, struct text *t)
+{
+	char chain[RULE_GATE_CHAIN], counter[SPW_COUNTER_NAME];
+
+	t->at[0] = '\0';
+	if (!r->gate)
+		return;
+	rule_gate_chain(r, chain);
+	spw_counter_name(r->queue, counter);
+	add(t, "add chain inet spillway %s; flush chain inet spillway %s; ", chain, chain);
+	add(t, "add rule inet spillway %s counter name \"%s\"; ", chain, counter);
+	add(t, "add rule inet spillway %s meta mark & 0x%x == 0x%x ", chain, (unsigned)r->mark_mask, (unsigned)r->mark);
+	add_nft_queue(r, t);
+	add(t, "; add rule inet spillway %s accept", chain);
+}
+
 static void add_nft_rule(const struct rule *r, const char *chain, struct text *t)
 {
-	char comment[RULE_COMMENT], counter[SPW_COUNTER_NAME], ports[128];
+	char comment[RULE_COMMENT], counter[SPW_COUNTER_NAME], ports[128], gate[RULE_GATE_CHAIN];
 
 	rule_comment(r, comment);
 	spw_counter_name(r->queue, counter);
 	add(t, "add rule inet spillway %s ", chain);
+	add_nft_devices(r, t);
 	add_nft_family(r, t);
 	if (r->port_count)
 		add(t, "th %s { %s } ", r->source_port ? "sport" : "dport", ports_text(r, ", ", ports));
@@ -281,8 +411,14 @@ static void add_nft_rule(const struct rule *r, const char *chain, struct text *t
 		add(t, "ct state %s ", r->state == RULE_NEW ? "new" : "established,related");
 	if (r->match)
 		add(t, "%s ", r->match);
-	add(t, "counter name \"%s\" queue %sto %u comment \"%s\"", counter, r->shut ? "" : "flags bypass ", r->queue,
-	    comment);
+	if (r->gate) {
+		rule_gate_chain(r, gate);
+		add(t, "jump %s", gate);
+	} else {
+		add(t, "counter name \"%s\" ", counter);
+		add_nft_queue(r, t);
+	}
+	add(t, " comment \"%s\"", comment);
 }
 
 void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, char text[RULE_NFT_TEXT])
@@ -295,6 +431,8 @@ void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, ch
 		add(&t, "add table inet spillway");
 	else if (command == RULE_NFT_COUNTER)
 		add(&t, "add counter inet spillway %s", counter);
+	else if (command == RULE_NFT_GATE)
+		add_nft_gate(r, &t);
 	else if (command == RULE_NFT_CHAIN)
 		add(&t, "add chain inet spillway %s { type filter hook %s priority mangle; policy accept; }", chain,
 		    rule_hook_name(r->hook));
@@ -304,16 +442,40 @@ void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, ch
 
 static void print_nft(const struct rule *r, FILE *out)
 {
+	if (r->gate)
+		fprintf(out,
+			"# --apply also tells the gate of queue %u its mark, and puts it where the devices receive.\n",
+			r->queue);
 	for (enum rule_nft c = RULE_NFT_TABLE; c < RULE_NFT_COMMANDS; c++) {
 		char text[RULE_NFT_TEXT];
 		struct words w;
 
 		rule_nft(r, c, rule_hook_name(r->hook), text);
+		if (!text[0])
+			continue;
 		words_begin(&w);
 		add_all(&w, (const char *[]){"nft", text, NULL});
 		words_write(&w, out);
 		putc('\n', out);
 	}
+}
+
+/* A line of iptables-restore is a word of the shell. */
+static void print_gate_chain(const struct rule *r, enum rule_family family, FILE *out)
+{
+	char *text = NULL, *rest, *line;
+	size_t len = 0;
+	FILE *lines = open_memstream(&text, &len);
+
+	if (!lines)
+		return;
+	rule_gate_write(r, lines);
+	fclose(lines);
+	fputs("printf '%s\\n'", out);
+	for (rest = text; (line = strsep(&rest, "\n")) && *line;)
+		fprintf(out, " '%s'", line);
+	free(text);
+	fprintf(out, " | %s-restore -w --noflush\n", family == RULE_IPV6 ? "ip6tables" : "iptables");
 }
 
 static void print_iptables(const struct rule *r, FILE *out)
@@ -328,7 +490,9 @@ static void print_iptables(const struct rule *r, FILE *out)
 
 		if (!rule_has(r, f))
 			continue;
-		rule_iptables(r, f, &w);
+		if (r->gate)
+			print_gate_chain(r, f, out);
+		rule_iptables(r, f, 0, &w);
 		words_write(&w, out);
 		putc('\n', out);
 	}

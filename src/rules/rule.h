@@ -25,6 +25,10 @@ enum {
 	RULE_NFT_TEXT = 4096, /* a command of nft */
 	RULE_MATCH = 2000,    /* a match */
 	RULE_MATCH_WORDS = 100,
+	RULE_DEVICES = 8,
+	RULE_DEVICE = 16,     /* an interface's name */
+	RULE_GATE_CHAIN = 28, /* the name of a gate's chain */
+	RULE_GATE_LINES = 4,
 };
 
 struct rule {
@@ -32,6 +36,7 @@ struct rule {
 	enum rule_hook hook;
 	bool nft;  /* nft, else iptables and ip6tables */
 	bool shut; /* packets are dropped, not passed, while nobody listens at the queue */
+	bool gate; /* they come to the queue's gate, which decides what is queued */
 	enum rule_family family;
 	/* What sorts the traffic; all of it has to fit. */
 	enum rule_state state;
@@ -41,8 +46,11 @@ struct rule {
 	bool source_port;   /* the ports are the sender's, else the receiver's */
 	char set[RULE_SET]; /* "": none */
 	bool set_destination;
-	const char *match;  /* words of the backend; NULL: none */
-	const char *filter; /* as it was given; NULL: none */
+	unsigned device_count; /* by which interfaces they came, nft only; 0: any */
+	char devices[RULE_DEVICES][RULE_DEVICE];
+	uint32_t mark, mark_mask; /* nft with the gate: on what it has admitted */
+	const char *match;        /* words of the backend; NULL: none */
+	const char *filter;       /* as it was given; NULL: none */
 	/* The filter compiled, by family (0: IPv4, 1: IPv6): "LEN,instructions". "": it takes no packet of that family.
 	 */
 	char bytecode[2][RULE_BYTECODE];
@@ -81,13 +89,32 @@ bool rule_has(const struct rule *r, enum rule_family family);
 /* The beginning of every command to the mangle table of iptables (RULE_IPV4) or ip6tables (RULE_IPV6). */
 void rule_iptables_begin(enum rule_family family, struct words *w);
 
-/* The command that appends the rule, which rule_check() has found fine. */
-void rule_iptables(const struct rule *r, enum rule_family family, struct words *w);
+/* The command that makes the rule, which rule_check() has found fine: in front of the chain's rule of that number, or
+ * last (0). */
+void rule_iptables(const struct rule *r, enum rule_family family, unsigned before, struct words *w);
+
+/*
+ * With the gate, iptables' rule goes to a chain of the gate's own, one for a queue and a policy; nft's to one in its
+ * table. Nothing but rules with the gate goes there.
+ */
+#define RULE_GATE_IPTABLES "SPILLWAY-GATE-"
+#define RULE_GATE_NFT      "gate-"
+void rule_gate_chain(const struct rule *r, char name[RULE_GATE_CHAIN]);
+
+/* The n-th line, of RULE_GATE_LINES, of iptables' chain as iptables-restore takes it; no word needs quotes. */
+void rule_gate_line(const struct rule *r, unsigned n, struct words *w);
+
+/* What iptables-restore --noflush makes the chain of, all at once, also where it is there and in use. */
+void rule_gate_write(const struct rule *r, FILE *out);
+
+/* The directory in which the queue's gate is pinned. */
+void rule_gate_pins(uint16_t queue, char dir[64]);
 
 /* nft's commands for the rule, in the order in which they are needed. */
-enum rule_nft { RULE_NFT_TABLE, RULE_NFT_COUNTER, RULE_NFT_CHAIN, RULE_NFT_RULE, RULE_NFT_COMMANDS };
+enum rule_nft { RULE_NFT_TABLE, RULE_NFT_COUNTER, RULE_NFT_GATE, RULE_NFT_CHAIN, RULE_NFT_RULE, RULE_NFT_COMMANDS };
 
-/* One of them, in nft's language; rule_check() has found the rule fine. `chain`: to which it is added. */
+/* One of them, in nft's language, "" where the rule needs none; rule_check() has found it fine. `chain`: to which it is
+ * added, and where there. */
 void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, char text[RULE_NFT_TEXT]);
 
 /* All commands, one a line, ready for a shell. */

@@ -131,6 +131,114 @@ static void nft(void **state)
 	assert_non_null(strstr(text, "c meta nfproto ipv6 meta l4proto ipv6-icmp counter"));
 }
 
+#define CHAIN(program, name, n, bypass)                                                                                \
+	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n "' '-A " name  \
+	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/gate -j NFQUEUE --queue-num " n bypass "' '-A " name \
+	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP' '-A " name                             \
+	" -j ACCEPT' 'COMMIT' | " program "-restore -w --noflush\n"
+#define JUMP(n, p, name) "-m comment --comment 'spillway queue=" n " policy=" p "' -j " name "\n"
+
+/* The chain, which is made in one step, then the rule that goes there. */
+static void gated(void **state)
+{
+	struct rule r = {.queue = 3, .hook = RULE_INPUT, .gate = true, .family = RULE_BOTH, .protocol = "udp"};
+	struct words w;
+	char dir[64];
+
+	(void)state;
+	prints(&r, MAKE("3") CHAIN("iptables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
+		       V4("INPUT") "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3")
+			   CHAIN("ip6tables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
+			       V6("INPUT") "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3"));
+	r.queue = 65535;
+	r.shut = true;
+	r.family = RULE_IPV6;
+	prints(&r, MAKE("65535") CHAIN("ip6tables", "SPILLWAY-GATE-65535-SHUT", "65535", "")
+		       V6("INPUT") "-p udp " JUMP("65535", "shut", "SPILLWAY-GATE-65535-SHUT"));
+	rule_iptables(&r, RULE_IPV6, 7, &w);
+	assert_string_equal(w.at[4], "-I");
+	assert_string_equal(w.at[5], "INPUT");
+	assert_string_equal(w.at[6], "7");
+	assert_string_equal(w.at[7], "-p");
+	rule_gate_pins(65535, dir);
+	assert_string_equal(dir, "/sys/fs/bpf/spillway/queue-65535");
+}
+
+/* With the gate or without, it is the same rule: so the one can take the other's place. */
+static void gate_known_again(void **state)
+{
+	struct rule r = {.queue = 1, .family = RULE_BOTH, .protocol = "tcp"}, with = r;
+	char comment[RULE_COMMENT];
+
+	(void)state;
+	with.gate = true;
+	rule_comment(&r, comment);
+	assert_int_equal(rule_own(&with, comment), RULE_SAME);
+	r = (struct rule){.queue = 1, .family = RULE_BOTH, .nft = true, .device_count = 1, .devices = {"eth0"}};
+	with = r;
+	with.gate = true;
+	rule_comment(&r, comment);
+	assert_int_equal(rule_own(&with, comment), RULE_SAME);
+	strcpy(with.devices[0], "eth1");
+	assert_int_equal(rule_own(&with, comment), RULE_OF_QUEUE);
+}
+
+static void gated_nft(void **state)
+{
+	struct rule r = {.queue = 5,
+			 .hook = RULE_PREROUTING,
+			 .nft = true,
+			 .gate = true,
+			 .family = RULE_BOTH,
+			 .device_count = 2,
+			 .devices = {"eth0", "eth1"},
+			 .mark = 0x100,
+			 .mark_mask = 0x300};
+
+	(void)state;
+	prints(
+	    &r,
+	    "# --apply also tells the gate of queue 5 its mark, and puts it where the devices receive.\n"
+	    "nft 'add table inet spillway'\n"
+	    "nft 'add counter inet spillway spillway-5'\n"
+	    "nft 'add chain inet spillway gate-5; flush chain inet spillway gate-5; "
+	    "add rule inet spillway gate-5 counter name \"spillway-5\"; "
+	    "add rule inet spillway gate-5 meta mark & 0x300 == 0x100 queue flags bypass to 5; "
+	    "add rule inet spillway gate-5 accept'\n"
+	    "nft 'add chain inet spillway prerouting { type filter hook prerouting priority mangle; policy accept; }'\n"
+	    "nft 'add rule inet spillway prerouting iifname { \"eth0\", \"eth1\" } jump gate-5 "
+	    "comment \"spillway queue=5 policy=spill\"'\n");
+	r.shut = true;
+	prints(
+	    &r,
+	    "# --apply also tells the gate of queue 5 its mark, and puts it where the devices receive.\n"
+	    "nft 'add table inet spillway'\n"
+	    "nft 'add counter inet spillway spillway-5'\n"
+	    "nft 'add chain inet spillway gate-5-shut; flush chain inet spillway gate-5-shut; "
+	    "add rule inet spillway gate-5-shut counter name \"spillway-5\"; "
+	    "add rule inet spillway gate-5-shut meta mark & 0x300 == 0x100 queue to 5; "
+	    "add rule inet spillway gate-5-shut accept'\n"
+	    "nft 'add chain inet spillway prerouting { type filter hook prerouting priority mangle; policy accept; }'\n"
+	    "nft 'add rule inet spillway prerouting iifname { \"eth0\", \"eth1\" } jump gate-5-shut "
+	    "comment \"spillway queue=5 policy=shut\"'\n");
+	r.hook = RULE_OUTPUT;
+	assert_non_null(rule_check(&r));
+	r.hook = RULE_INPUT;
+	assert_null(rule_check(&r));
+	r.protocol = "tcp";
+	assert_non_null(rule_check(&r));
+	r.protocol = NULL;
+	r.family = RULE_IPV4;
+	assert_non_null(rule_check(&r));
+	r.family = RULE_BOTH;
+	r.gate = false;
+	assert_non_null(rule_check(&r)); /* a mark without the gate */
+	r.mark_mask = 0;
+	assert_null(rule_check(&r));
+	r.nft = false;
+	assert_non_null(rule_check(&r)); /* devices without nft */
+}
+
 static void refused(void **state)
 {
 	static const char *const iptables[] = {"-t nat",   "-tnat", "--table nat", "--tab=nat", "-p tcp --ta nat",
@@ -201,10 +309,19 @@ static void longest(void **state)
 	memset(r.set, 's', sizeof(r.set) - 1);
 	memset(r.bytecode, 'b', sizeof(r.bytecode[0]) - 1);
 	assert_null(rule_check(&r));
-	rule_iptables(&r, RULE_IPV4, &w);
+	rule_iptables(&r, RULE_IPV4, 0, &w);
 	assert_true(!w.full && w.at[w.count] == NULL);
+	r.gate = true;
+	r.shut = true;
+	rule_iptables(&r, RULE_IPV4, 4000000000u, &w);
+	assert_true(!w.full && w.at[w.count] == NULL);
+	r.gate = false;
 	r.nft = true;
-	rule_nft(&r, RULE_NFT_RULE, "prerouting", text);
+	r.device_count = RULE_DEVICES;
+	memset(r.devices, 'd', sizeof(r.devices));
+	for (size_t i = 0; i < RULE_DEVICES; i++)
+		r.devices[i][RULE_DEVICE - 1] = '\0';
+	rule_nft(&r, RULE_NFT_RULE, "prerouting position 18446744073709551615", text);
 	assert_non_null(strstr(text, "traffic="));
 }
 
@@ -294,10 +411,19 @@ static void protocols(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(plain),     cmocka_unit_test(sorted),      cmocka_unit_test(quoted),
-	    cmocka_unit_test(filtered),  cmocka_unit_test(nft),         cmocka_unit_test(refused),
-	    cmocka_unit_test(longest),   cmocka_unit_test(known_again), cmocka_unit_test(words_of_text),
+	    cmocka_unit_test(plain),
+	    cmocka_unit_test(sorted),
+	    cmocka_unit_test(quoted),
+	    cmocka_unit_test(filtered),
+	    cmocka_unit_test(nft),
+	    cmocka_unit_test(refused),
+	    cmocka_unit_test(longest),
+	    cmocka_unit_test(known_again),
+	    cmocka_unit_test(words_of_text),
 	    cmocka_unit_test(protocols),
+	    cmocka_unit_test(gated),
+	    cmocka_unit_test(gated_nft),
+	    cmocka_unit_test(gate_known_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
