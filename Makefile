@@ -204,7 +204,7 @@ $(BUILD)/bench/gate: MORE := $(MNL_LIBS) $(GATE_LIBS)
 # One of them is an inspector's program: it brings no main() of its own.
 $(BUILD)/lab/hostile: MORE = $(MAIN_A) $(LIB_A) $(MNL_LIBS)
 $(BUILD)/lab/hostile: $(MAIN_A) $(LIB_A)
-$(BUILD)/lab/pareto: MORE := -lm
+$(BUILD)/lab/pareto $(BUILD)/lab/crowd: MORE := -lm
 $(BUILD)/lab/%: $(BUILD)/obj/lab/tools/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Very many flows with a heavy tail of sizes from a to b (lab/tools/pareto.c), a flood of spoofed ones (spoof.c), and how
+"""Very many flows with a heavy tail of sizes from a to b (lab/tools/pareto.c; TCP: crowd.c), a flood of spoofed ones (spoof.c), and how
 many flows an inspector saw whole. Inspected packets carry mark 1: `run --mark 1/1`."""
 import array
 import contextlib
@@ -76,6 +76,40 @@ class Pareto:
 
     def __exit__(self, *_):
         for tool in (self.sender, self.receiver):
+            if tool:
+                tool.kill()
+
+
+class Crowd:
+    """TCP connections with the same tail of sizes, as fast as TCP lets each (lab/tools/crowd.c). With statement; finish()
+    tells of the client: begun, finished, reset, refused, unfinished, median_us, p99_us."""
+
+    def __init__(self, bench, per_second, seconds, patience, unit=10000, port=9300):
+        self.bench = bench
+        self.limit = seconds + patience + 10
+        program = bench.tool("crowd")
+        self.serve = [program, "serve", port, self.limit]
+        self.connect = [program, "connect", bench.b.v4, port, per_second, seconds, patience, bench.seed, unit]
+        self.server = self.client = None
+        self.told, self.served = {}, {}
+
+    def __enter__(self):
+        self.bench.a.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000"])
+        self.server = tools.Tool(self.bench.b, self.serve)
+        self.client = tools.Tool(self.bench.a, self.connect, ready=False)
+        return self
+
+    def finish(self):
+        self.told = self.client.result(self.limit)
+        self.server.stop()
+        self.served = self.server.result(self.limit)
+        return self
+
+    def mbits(self):
+        return self.served["bytes"] * 8e-3 / max(self.served["ms"], 1)
+
+    def __exit__(self, *_):
+        for tool in (self.client, self.server):
             if tool:
                 tool.kill()
 

@@ -13,14 +13,12 @@
  *
  * SIGTERM: the sender stops and tells; the receiver waits until nothing has come for 0.7 s, and tells.
  */
+#include "chance.h"
 #include "raw.h"
 
 #include <linux/sock_diag.h>
-#include <math.h>
 
 #define NETWORK  0xc6120000u /* 198.18.0.0 */
-#define ALPHA    1.2
-#define LARGEST  10000.0
 #define LONGEST  4.0 /* seconds */
 #define TICK_NS  200000u
 #define MAGIC    0x70617265746f2121u
@@ -55,36 +53,15 @@ struct flow {
 
 struct sender {
 	struct raw_sender raw;
-	uint64_t chance;
+	struct chance chance;
 	struct flow *heap; /* the earliest first */
 	uint32_t active, room, begun;
 	double per_second;
 };
 
-/* xorshift64*; more than 0, at most 1. */
-static double uniform(struct sender *s)
-{
-	s->chance ^= s->chance >> 12;
-	s->chance ^= s->chance << 25;
-	s->chance ^= s->chance >> 27;
-	return (double)((s->chance * 0x2545f4914f6cdd1du >> 11) + 1) / 9007199254740992.0;
-}
-
-static double exponential(struct sender *s, double mean)
-{
-	return -log(uniform(s)) * mean;
-}
-
-static uint32_t draw_size(struct sender *s)
-{
-	const double rest = 1 - pow(LARGEST, -ALPHA);
-
-	return (uint32_t)pow(1 - (1 - uniform(s)) * rest, -1 / ALPHA);
-}
-
 static double draw_rate(struct sender *s, uint32_t size)
 {
-	const double least = uniform(s) < 0.5 ? 20 : 500, rate = least * pow(10, uniform(s));
+	const double least = uniform(&s->chance) < 0.5 ? 20 : 500, rate = least * pow(10, uniform(&s->chance));
 
 	return size / LONGEST > rate ? size / LONGEST : rate;
 }
@@ -119,7 +96,7 @@ static void begin_flow(struct sender *s, uint64_t at)
 {
 	struct flow f = {.due_ns = at, .serial = s->begun++};
 
-	f.size = draw_size(s);
+	f.size = pareto(&s->chance);
 	f.gap_ns = NS / draw_rate(s, f.size);
 	if (s->active < s->room)
 		push(s, f);
@@ -132,7 +109,7 @@ static void send_next(struct sender *s)
 	const struct content c = {MAGIC, f.serial, f.number++, f.size};
 
 	memcpy(raw_next(&s->raw, f.serial), &c, sizeof(c));
-	f.due_ns += (uint64_t)exponential(s, f.gap_ns);
+	f.due_ns += (uint64_t)exponential(&s->chance, f.gap_ns);
 	if (f.number < f.size)
 		push(s, f);
 }
@@ -143,7 +120,7 @@ static uint64_t send_due(struct sender *s, uint64_t now, uint64_t next, uint64_t
 	while (!told_to_stop) {
 		if (next <= now && next < end && (!s->active || next <= s->heap[0].due_ns)) {
 			begin_flow(s, next);
-			next += (uint64_t)exponential(s, NS / s->per_second);
+			next += (uint64_t)exponential(&s->chance, NS / s->per_second);
 		} else if (s->active && s->heap[0].due_ns <= now) {
 			send_next(s);
 		} else {
@@ -162,7 +139,7 @@ static int run_sender(char **argv)
 	uint64_t start, now, last, next, pause = 0;
 	uint32_t first_flow = 0, last_flow = 0;
 
-	s.chance = 88172645463325252u ^ number(argv[8]) * 0x9e3779b97f4a7c15u;
+	s.chance = chance_from(number(argv[8]));
 	s.per_second = (double)number(argv[4]);
 	s.room = (uint32_t)(s.per_second * (LONGEST + 2)) + 1;
 	s.heap = need(s.room, sizeof(*s.heap));
