@@ -135,7 +135,8 @@ static int run_server(char **argv)
 		first = first ? first : last;
 	}
 	stop_no_more();
-	printf("{\"bytes\":%llu,\"ms\":%llu}\n", (unsigned long long)bytes, (unsigned long long)(last - first) / 1000000);
+	printf("{\"bytes\":%llu,\"ms\":%llu}\n", (unsigned long long)bytes,
+	       (unsigned long long)(last - first) / 1000000);
 	return 0;
 }
 

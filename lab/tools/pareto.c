@@ -18,14 +18,14 @@
 
 #include <linux/sock_diag.h>
 
-#define NETWORK  0xc6120000u /* 198.18.0.0 */
-#define LONGEST  4.0 /* seconds */
-#define TICK_NS  200000u
-#define MAGIC    0x70617265746f2121u
-#define IDLE_NS  700000000u
-#define BUFFER   (64 << 20)
-#define ROOM     2048u
-#define CONTROL  64u
+#define NETWORK   0xc6120000u /* 198.18.0.0 */
+#define LONGEST   4.0         /* seconds */
+#define TICK_NS   200000u
+#define MAGIC     0x70617265746f2121u
+#define IDLE_NS   700000000u
+#define BUFFER    (64 << 20)
+#define ROOM      2048u
+#define CONTROL   64u
 #define OPEN      1u
 #define REORDERED 2u
 #define HAS_MARK  75 /* SO_RCVMARK, which older headers lack; Linux 5.19 */
@@ -300,8 +300,8 @@ static int run_receiver(char **argv)
 	       "\"reordered_flows\":%llu,\"strange\":%llu,"
 	       "\"own_drops\":%u,\"ms\":%llu}\n",
 	       (unsigned long long)r.received, (unsigned long long)r.bytes, (unsigned long long)r.inspected,
-	       (unsigned long long)r.reordered, (unsigned long long)r.reordered_flows, (unsigned long long)r.strange, info[SK_MEMINFO_DROPS],
-	       (unsigned long long)(r.last_ns - r.first_ns) / 1000000);
+	       (unsigned long long)r.reordered, (unsigned long long)r.reordered_flows, (unsigned long long)r.strange,
+	       info[SK_MEMINFO_DROPS], (unsigned long long)(r.last_ns - r.first_ns) / 1000000);
 	return 0;
 }
 
