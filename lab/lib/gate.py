@@ -53,15 +53,15 @@ def came(bench, number=0):
     return counted(bench, number)["came"]
 
 
-def settled(bench, interceptor, number=0, seconds=5.0):
-    """The queue's books once nothing is held and all that the rules have counted is booked, and those counts."""
-    queue = books.settled(interceptor, number, seconds, came=lambda: came(bench, number))
+def settled(bench, interceptor, number=0, seconds=5.0, whole=True):
+    """The queue's books once nothing is held and all that the rules have counted is booked, and those counts. Not
+    `whole`: the kernel cuts aggregates behind the gate (GSO off), and the ledger has more packets than the rules."""
+    queue = books.settled(interceptor, number, seconds, came=(lambda: came(bench, number)) if whole else None)
     return queue, counted(bench, number)
 
 
-def check(bench, name, queue, counts):
-    """The facts: ledger, gate and rules agree to the packet. Where the rules let something pass without the gate's
-    word, as they do where nobody is bound, that is no part of the gate's books."""
+def check(bench, name, queue, counts, whole=True):
+    """The facts: ledger, gate and rules agree to the packet. `whole` as above."""
     check_ = bench.report.check
     gate = queue["gate"]
     books.check(bench, name, queue)
@@ -71,6 +71,8 @@ def check(bench, name, queue, counts):
            f"the queue rule matched {counts['queued']:,}, the gate admitted {gate['admitted']:,}")
     check_(name + "_passed_equals_rules", gate["passed"] == counts["dropped"] + counts["passed"],
            f"the last rules {counts['dropped']:,} dropped, {counts['passed']:,} passed; the gate {gate['passed']:,}")
+    if not whole:
+        return
     check_(name + "_ledger_equals_rules", queue["seen"] == counts["came"],
            f"the ledger has seen {queue['seen']:,}, the first rule {counts['came']:,}")
 

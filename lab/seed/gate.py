@@ -34,8 +34,8 @@ def _gate(bench, name, seconds, gso):
             gate.rules(bench, f"INPUT -p tcp -m mac --mac-source {bench.a.mac}"):
         rate = Stream(bench.a, bench.b, seconds).run().mbits()
         interceptor.wait_held(0, timeout=3)
-        queue, counts = gate.settled(bench, interceptor)
-    gate.check(bench, name, queue, counts)
+        queue, counts = gate.settled(bench, interceptor, whole=gso == "on")
+    gate.check(bench, name, queue, counts, whole=gso == "on")
     return rate, books.inspected(queue) / max(queue["seen"], 1)
 
 
