@@ -17,7 +17,7 @@
 #include <bpf/bpf.h>
 
 #define DIR     "/sys/fs/bpf/spillway-bench"
-#define PACKETS 1000000u
+#define PACKETS 300000u
 #define HOUR_NS 3600000000000ull
 
 static struct gate gate;

@@ -32,6 +32,23 @@ bool parse_number(const char *text, uint64_t max, uint64_t *value)
 	return end && !*end;
 }
 
+bool parse_size(const char *text, uint64_t *bytes)
+{
+	static const struct {
+		const char *unit;
+		unsigned shift;
+	} units[] = {{"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
+	const char *end = digits(text, UINT32_MAX, bytes);
+
+	for (size_t i = 0; end && i < sizeof(units) / sizeof(*units); i++) {
+		if (strcmp(end, units[i].unit))
+			continue;
+		*bytes <<= units[i].shift;
+		return true;
+	}
+	return false;
+}
+
 bool parse_range(const char *text, uint16_t *first, uint16_t *last)
 {
 	uint64_t a, b;

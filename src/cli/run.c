@@ -29,6 +29,8 @@
  * table of held packets ends.
  */
 #define DEFAULT_LENGTH 60000u
+#define DEFAULT_CUTOFF (1ull << 20)
+#define FLOWS_MAX      (1u << 24)
 
 #define DEFAULT_DEADLINE 20000000ull
 #define DEFAULT_HUNG     1000000000ull
@@ -68,6 +70,8 @@ enum {
 	OPT_MARK,
 	OPT_REPORT,
 	OPT_GATE,
+	OPT_FLOWS,
+	OPT_CUTOFF,
 	OPT_HELP
 };
 
@@ -87,31 +91,36 @@ static const struct option options[] = {
     {"mark", required_argument, NULL, OPT_MARK},
     {"report-only", no_argument, NULL, OPT_REPORT},
     {"gate", required_argument, NULL, OPT_GATE},
+    {"flows", required_argument, NULL, OPT_FLOWS},
+    {"cutoff", required_argument, NULL, OPT_CUTOFF},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
 
 static void print_help(void)
 {
-	printf("spillway run --queue N[-M] [options]\n\n"
-	       "  --queue N|N-M     the kernel's queues, a lane each\n"
-	       "  --inspect WHAT    accept (default), drop, delay=50ms, FILE.so, exec:PROGRAM\n"
-	       "  --fail open|closed  what becomes of packets that can't be inspected (default open)\n"
-	       "  --deadline DUR|off  no packet waits longer (default 20ms)\n"
-	       "  --breaker on|off  open (or shut) a class that is late all the time (default on)\n"
-	       "  --hung DUR|off    replace an inspector that makes no progress for so long (default 1s)\n"
-	       "  --orphan DUR      how long engines wait for another run when this one is killed (default 10s)\n"
-	       "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=,manual=spill|shut,\n"
-	       "           deadline=DUR,priority=P,mark=V/M'  a further class, or more about the first; repeatable\n"
-	       "  --mark V/M        set these bits of the mark on every inspected packet (default none)\n"
-	       "  --report-only     inspect and count, but accept everything\n"
-	       "  --length N        packets that a queue holds (default %u)\n"
-	       "  --gso on|off      packets larger than the MTU arrive whole (default on)\n"
-	       "  --switch FILE     holds 0 or 1: fail-open off or on, at any time\n"
-	       "  --control PATH    the control socket\n"
-	       "  --gate off        accepted; there is no other yet\n\n"
-	       "The rule that brings packets here: spillway rules --queue N --hook input --apply\n",
-	       DEFAULT_LENGTH);
+	printf(
+	    "spillway run --queue N[-M] [options]\n\n"
+	    "  --queue N|N-M     the kernel's queues, a lane each\n"
+	    "  --inspect WHAT    accept (default), drop, delay=50ms, FILE.so, exec:PROGRAM\n"
+	    "  --fail open|closed  what becomes of packets that can't be inspected (default open)\n"
+	    "  --deadline DUR|off  no packet waits longer (default 20ms)\n"
+	    "  --breaker on|off  open (or shut) a class that is late all the time (default on)\n"
+	    "  --hung DUR|off    replace an inspector that makes no progress for so long (default 1s)\n"
+	    "  --orphan DUR      how long engines wait for another run when this one is killed (default 10s)\n"
+	    "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=,manual=spill|shut,\n"
+	    "           deadline=DUR,priority=P,mark=V/M'  a further class, or more about the first; repeatable\n"
+	    "  --mark V/M        set these bits of the mark on every inspected packet (default none)\n"
+	    "  --report-only     inspect and count, but accept everything\n"
+	    "  --length N        packets that a queue holds (default %u)\n"
+	    "  --gso on|off      packets larger than the MTU arrive whole (default on)\n"
+	    "  --switch FILE     holds 0 or 1: fail-open off or on, at any time\n"
+	    "  --control PATH    the control socket\n"
+	    "  --gate on|off     an eBPF program in the rule decides by flow, before the kernel copies (default off)\n"
+	    "  --flows N         flows that it knows (default %u)\n"
+	    "  --cutoff SIZE|off  under load, bytes after which a flow is not inspected any more (default 1MiB)\n\n"
+	    "The rule that brings packets here: spillway rules --queue N --hook input --apply\n",
+	    DEFAULT_LENGTH, GATE_FLOWS);
 }
 
 /* A relative or absolute FILE.so, PROGRAM, or one of the inspectors that ship. */
@@ -154,6 +163,22 @@ static int parse_queue(struct run_options *o, const char *text)
 	return 0;
 }
 
+static int parse_gate(struct run_options *o, int opt, const char *value)
+{
+	uint64_t n = 0;
+
+	if (opt == OPT_FLOWS) {
+		if (!parse_number(value, FLOWS_MAX, &n) || !n)
+			return usage_error("run: --flows %s: give a number, 1 to %u", value, FLOWS_MAX);
+		o->keeper.flows = (uint32_t)n;
+		return 0;
+	}
+	if (strcmp(value, "off") && (!parse_size(value, &n) || !n))
+		return usage_error("run: --cutoff %s: give a size like 64KiB, or off", value);
+	o->keeper.cutoff = n;
+	return 0;
+}
+
 /* How long things may take, and what then. */
 static int parse_care(struct run_options *o, int opt, const char *value)
 {
@@ -190,7 +215,12 @@ static int parse_care(struct run_options *o, int opt, const char *value)
 		o->keeper.report_only = true;
 		return 0;
 	case OPT_GATE:
-		return strcmp(value, "off") ? usage_error("run: --gate %s: this version knows only off", value) : 0;
+		return parse_switch(value, "on", "off", &o->keeper.gate)
+			   ? 0
+			   : usage_error("run: --gate %s: say on or off", value);
+	case OPT_FLOWS:
+	case OPT_CUTOFF:
+		return parse_gate(o, opt, value);
 	default:
 		o->help = true;
 		return 0;
@@ -291,6 +321,8 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 		       .breaker = true,
 		       .hung_ns = DEFAULT_HUNG,
 		       .orphan_ns = DEFAULT_ORPHAN,
+		       .flows = GATE_FLOWS,
+		       .cutoff = DEFAULT_CUTOFF,
 		       .control = o->control},
 	    .common = {.length = DEFAULT_LENGTH, .fail_open = true, .gso = true, .deadline_ns = DEFAULT_DEADLINE}};
 	control_default_path(o->control, sizeof(o->control));

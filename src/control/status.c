@@ -58,6 +58,45 @@ static json_t *class_name(unsigned class, unsigned queue)
 	return class ? json_sprintf("class-%u", queue) : json_string("default");
 }
 
+/* Packets that it has decided about itself. */
+static uint64_t past(const struct board_gate *g)
+{
+	uint64_t sum = LOAD(g->trusted);
+
+	for (int r = 0; r < REASONS; r++)
+		sum += LOAD(g->spilled[r]) + LOAD(g->shut[r]);
+	return sum;
+}
+
+/* What a gate before the queue has decided itself belongs into the same columns. */
+static void add_gate(struct lane_class *c, const struct board_gate *g)
+{
+	c->passed += past(g);
+	c->beyond += (int64_t)past(g);
+	c->books.trusted += LOAD(g->trusted);
+	for (int r = 0; r < REASONS; r++) {
+		c->books.spilled[r] += LOAD(g->spilled[r]);
+		c->books.shut[r] += LOAD(g->shut[r]);
+	}
+}
+
+/* null: none stands there. */
+static json_t *gate_json(const struct board_gate *g, const struct load *load, uint64_t cutoff)
+{
+	static const char *const levels[LOAD_LEVELS] = {"everything", "tail", "new"};
+	unsigned level = LOAD(load->level);
+
+	if (!LOAD(g->there))
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s?, s:o}", "admitted",
+			 number(LOAD(g->admitted)), "admitted_bytes", number(LOAD(g->admitted_bytes)), "passed",
+			 number(past(g)), "slot_missed", number(LOAD(g->slot_missed)), "cut_short",
+			 number(LOAD(g->cut_short)), "flows", number(LOAD(g->flows)), "flows_shed",
+			 number(LOAD(g->flows_shed)), "share", (double)LOAD(load->share) / LOAD_ALL, "cutoff",
+			 number(cutoff), "level", level < LOAD_LEVELS ? levels[level] : NULL, "changes",
+			 number(LOAD(load->changes)));
+}
+
 /* How the class is to be treated, and how it is. */
 static json_t *class_json(const struct lane_class *c, unsigned class, unsigned queue, int64_t wall_ns)
 {
@@ -118,12 +157,20 @@ static json_t *books_json(const struct lane_class *c)
 			 "kernel", kernel_json(c), "coverage", coverage_json(c));
 }
 
-static json_t *queue_json(const struct lane_class *c, unsigned class, unsigned queue, int64_t buffer, int64_t wall_ns)
+static json_t *queue_json(const struct engine_page *page, const struct lane_class *inspected, unsigned i,
+			  const struct board_lane *b, int64_t wall_ns)
 {
-	json_t *q = class_json(c, class, queue, wall_ns), *books = books_json(c);
+	struct lane_class c = *inspected;
+	int64_t buffer = LOAD(b->buffer[i]);
+	json_t *q, *books;
+
+	add_gate(&c, &b->gate[i]);
+	q = class_json(&c, i, page->queue[i], wall_ns);
+	books = books_json(&c);
 
 	json_object_set_new(q, "socket_buffer", number_unless(buffer <= 0, (uint64_t)buffer));
 	json_object_update(q, books);
+	json_object_set_new(q, "gate", gate_json(&b->gate[i], &page->load[i], LOAD(page->cutoff)));
 	json_decref(books);
 	return q;
 }
@@ -135,8 +182,7 @@ static json_t *queues_json(const struct engine_page *page, const struct board_la
 
 	engine_snapshot(page, &l);
 	for (unsigned i = 0; i < l.classes; i++)
-		json_array_append_new(queues,
-				      queue_json(&l.class[i], i, page -> queue[i], LOAD(b->buffer[i]), wall_ns));
+		json_array_append_new(queues, queue_json(page, &l.class[i], i, b, wall_ns));
 	return queues;
 }
 
@@ -146,6 +192,17 @@ static json_t *process_json(const struct board_process *p)
 
 	return json_pack("{s:o, s:o}", "pid", pid > 0 ? json_integer(pid) : json_null(), "restarts",
 			 number(LOAD(p->restarts)));
+}
+
+static json_t *engine_json(const struct board_lane *b)
+{
+	static const char *const states[] = {"down", "running", "looping"};
+	_Static_assert(sizeof(states) / sizeof(*states) == BOARD_ENGINES, "a word for each state");
+	uint32_t state = LOAD(b->engine_state);
+	json_t *o = process_json(&b->engine);
+
+	json_object_set_new(o, "state", state < BOARD_ENGINES ? json_string(states[state]) : json_null());
+	return o;
 }
 
 static json_t *inspector_json(const struct board_lane *b)
@@ -163,8 +220,8 @@ static json_t *inspector_json(const struct board_lane *b)
 
 static json_t *lane_json(const struct engine_page *page, const struct board_lane *b, int64_t wall_ns)
 {
-	return json_pack("{s:i, s:o, s:o, s:o}", "lane", (int)LOAD(b->lane), "engine", process_json(&b->engine),
-			 "inspector", inspector_json(b), "queues", queues_json(page, b, wall_ns));
+	return json_pack("{s:i, s:o, s:o, s:o}", "lane", (int)LOAD(b->lane), "engine", engine_json(b), "inspector",
+			 inspector_json(b), "queues", queues_json(page, b, wall_ns));
 }
 
 json_t *status_json(const struct pages *p, int64_t wall_ns)

@@ -70,6 +70,10 @@ static void print_trouble(const json_t *lane, FILE *out)
 {
 	const char *state = text(json_object_get(lane, "inspector"), "state");
 
+	if (!strcmp(text(json_object_get(lane, "engine"), "state"), "looping"))
+		fprintf(out,
+			"  each engine dies soon after its start: packets go by policy, the next one is started after "
+			"a pause; its messages say why\n");
 	if (!strcmp(state, "looping"))
 		fprintf(out, "  each inspector dies soon after its start: the next one is started after a pause; its "
 			     "messages say why\n");

@@ -174,6 +174,7 @@ void engine_publish(struct engine *e)
 
 		__atomic_store_n(&s->class[i].rounds, c->rounds, __ATOMIC_RELAXED);
 		__atomic_store_n(&s->class[i].settled, c->settled, __ATOMIC_RELEASE);
+		engine_gate_mode(e, i);
 	}
 	__atomic_store_n(&s->consumed, e->lane.consumed, __ATOMIC_RELEASE);
 	if (__atomic_load_n(&s->active, __ATOMIC_RELAXED) != active) {

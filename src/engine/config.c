@@ -95,6 +95,7 @@ int engine_change(struct engine *e, unsigned class, const struct lane_config *co
 		note(e, class, &was);
 		e->configure_ns[class] = clock_ns(); /* perhaps it was carried out all the same */
 	}
+	engine_gate_policy(e, class);
 	return error;
 }
 

@@ -93,6 +93,7 @@ static int attach(struct engine *e)
 		error = engine_repeat(e);
 	if (!error)
 		error = engine_undo_changes(e);
+	engine_gate_attach(e);
 	lane_resume(&e->lane, clock_ns());
 	if (!error)
 		error = engine_look_all(e);
@@ -124,6 +125,11 @@ int engine_main(void)
 		return 1;
 	}
 	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+	error = engine_filter();
+	if (error && error != -EOPNOTSUPP) {
+		log_line("engine: its system call filter: %s; it ends", strerror(-error));
+		return 1;
+	}
 	error = await_first_word(&e) ? 0 : loop(&e);
 	/* The descriptors and pages are the keeper's too: nothing ends with this process. */
 	return error;

@@ -6,7 +6,9 @@
 #ifndef SPW_ENGINE_ENGINE_H
 #define SPW_ENGINE_ENGINE_H
 
+#include "gate/gate.h"
 #include "lane/lane.h"
+#include "lane/load.h"
 
 #include <spillway/queue.h>
 
@@ -28,7 +30,9 @@ enum engine_fd {
 	ENGINE_FD_ANSWERS, /* struct channel_answers of the present inspector, if there is one; the next one's comes by
 			      request */
 	ENGINE_FD_INSPECTOR, /* its pidfd, if it has one; held for whoever takes over */
-	ENGINE_FD_END
+	ENGINE_FD_END,
+	ENGINE_FD_GATE = 740, /* enum gate_fd, class by class; not there: no gate stands before the class */
+	ENGINE_FD_GATE_END = ENGINE_FD_GATE + CHANNEL_CLASSES * GATE_FDS
 };
 
 /* What a keeper that takes over gets, in this order; the classes' sockets go before. */
@@ -49,7 +53,7 @@ enum engine_gift {
 	GIFTS_MAX
 };
 
-#define ENGINE_PAGE_VERSION 2u
+#define ENGINE_PAGE_VERSION 3u
 /* Verdicts of one step: as many as there are orders, some of them with a whole packet. */
 #define ENGINE_INTENT_BYTES (LANE_PAYLOADS * (SPW_PAYLOAD_MAX + 128u) + LANE_ORDERS * 128u)
 
@@ -71,6 +75,11 @@ struct engine_page {
 	uint64_t commit;     /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];
+	struct load load[CHANNEL_CLASSES];          /* of classes behind a gate; a successor goes on with it */
+	uint64_t gate_bytes[CHANNEL_CLASSES];       /* in flight, from which on the gate lets in no new flow */
+	struct gate_cpu gate_base[CHANNEL_CLASSES]; /* what it had counted when the lane was made */
+	uint64_t gated;                             /* bits: classes whose base is noted */
+	uint64_t cutoff;                            /* bytes of a flow, from which on it may be shed */
 	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
 	uint8_t intent[ENGINE_INTENT_BYTES];
 };

@@ -17,6 +17,9 @@ struct engine {
 	struct spw_queue *queue[CHANNEL_CLASSES];
 	struct lane lane; /* what the next commit will write */
 	struct lane_early *early[CHANNEL_CLASSES];
+	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
+	struct gate_engine gate_engine[CHANNEL_CLASSES];
+	uint64_t trusts; /* of the present inspector's, that were taken */
 	struct lane_orders orders;
 	struct spw_verdicts *list;
 	uint64_t looked_ns;
@@ -57,6 +60,19 @@ int engine_change(struct engine *e, unsigned class, const struct lane_config *co
  * a negative errno. */
 int engine_undo_changes(struct engine *e);
 
+/* gate.c: nothing where no gate stands before class i */
+
+void engine_gate_attach(struct engine *e);
+/* The class's policy or length is another. */
+void engine_gate_policy(struct engine *e, unsigned i);
+/* Admissions so far: to be read before a look, and given to engine_gate_looked() after it. */
+uint64_t engine_gate_admitted(const struct engine *e, unsigned i);
+void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted);
+/* Whether the class passes, as the lane says. */
+void engine_gate_mode(struct engine *e, unsigned i);
+/* Takes the flows that the inspector trusts. */
+void engine_gate_trust(struct engine *e);
+
 /* step.c */
 
 /* The active inspector has written answers that are not yet taken. */
@@ -70,6 +86,12 @@ bool engine_step(struct engine *e);
 void engine_inspector_gone(struct engine *e, enum lane_reason reason);
 /* Opens or shuts everything and gives the numbers back. 0 or a negative errno. */
 int engine_stop(struct engine *e, enum lane_reason reason);
+
+/* filter.c */
+
+/* Takes away every system call that an engine at work does not need, for good; no_new_privs is set. 0 or a negative
+ * errno: -EOPNOTSUPP: not in this build (AddressSanitizer, another architecture); -EINVAL: not in this kernel. */
+int engine_filter(void);
 
 /* serve.c */
 

@@ -36,6 +36,7 @@ static int take_inspector(struct engine *e, uint32_t number)
 		munmap((void *)e->answers, sizeof(*e->answers));
 	e->answers = page;
 	e->inspector = number;
+	e->trusts = page ? __atomic_load_n(&page->trusts, __ATOMIC_RELAXED) : 0;
 	return 0;
 }
 

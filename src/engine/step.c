@@ -38,12 +38,14 @@ static int look(struct engine *e, unsigned i)
 	struct spw_queue_stat line;
 	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
 	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
+	uint64_t admitted = engine_gate_admitted(e, i);
 	int error = engine_look(e->queue[i], &now, careful, &line);
 
 	if (error)
 		return error;
 	lane_sample(c, &now, clock_ns());
 	engine_heal(e, i, &line);
+	engine_gate_looked(e, i, admitted);
 	e->changed = true;
 	return 0;
 }
@@ -301,6 +303,7 @@ bool engine_step(struct engine *e)
 	}
 	discard(e);
 	engine_publish(e);
+	engine_gate_trust(e);
 	return more;
 }
 

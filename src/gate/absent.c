@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * In place of load.c and flows.c, where the build has no gate: says what it lacked (SPW_GATE_LACKS, from the Makefile).
+ * In place of load.c and flows.c, where the build has no gate: says why (SPW_GATE_ABSENT, from the Makefile).
  */
 #include "gate/gate.h"
 
@@ -9,7 +9,7 @@
 
 static int absent(struct gate_why *why)
 {
-	snprintf(why->text, sizeof(why->text), "this build has no gate: it lacked %s", SPW_GATE_LACKS);
+	snprintf(why->text, sizeof(why->text), "%s", SPW_GATE_ABSENT);
 	return -EOPNOTSUPP;
 }
 

@@ -184,6 +184,8 @@ static __always_inline void start(struct gate_flow *f, const struct packet *p, u
 		reason = REASON_LOAD;
 	else
 		return become(f, GATE_FLOW_INSPECT, 0, now, cpu);
+	if (reason == REASON_LOAD)
+		__sync_fetch_and_add(&cpu->flows_refused, 1);
 	become(f, leaving(reason), reason, now, cpu);
 }
 
@@ -343,7 +345,7 @@ __noinline int known(struct gate_flow *f, const struct packet *p, uint64_t now, 
 		start_again(f, p, now, cpu);
 	else if (f->state == GATE_FLOW_TRUSTED && older(now, f->since_ns, READ(page.trust_ns)))
 		become(f, GATE_FLOW_INSPECT, 0, now, cpu);
-	if (f->state == GATE_FLOW_INSPECT)
+	if (f->state == GATE_FLOW_INSPECT && !closed)
 		review(f, now, cpu);
 	else if (f->pending)
 		carry_out(f, now, false, cpu);
@@ -379,7 +381,7 @@ static __always_inline uint32_t stray(uint32_t length, uint64_t now, uint32_t cl
 }
 
 /* An ICMP error goes the way of the flow that it is about, and leaves that one as it is. False: no such flow. */
-static __noinline int about_flow(struct __sk_buff *skb, const struct packet *p, uint32_t *state_column)
+static __noinline int about_flow(struct __sk_buff *skb, const struct packet *p, uint32_t closed, uint32_t *column)
 {
 	struct packet inner = {.key = {.vlan = p->key.vlan}};
 	struct gate_flow *f;
@@ -390,7 +392,7 @@ static __noinline int about_flow(struct __sk_buff *skb, const struct packet *p, 
 	f = find(&inner.key, &answered);
 	if (!f)
 		return false;
-	*state_column = column_of(f, GATE_ADMITTED);
+	*column = column_of(f, closed);
 	return true;
 }
 
@@ -423,11 +425,8 @@ static __always_inline uint32_t by_flow(struct __sk_buff *skb, struct packet *p,
 	}
 	if (p->alone)
 		__sync_fetch_and_add(&cpu->alone, 1);
-	if (p->inner && about_flow(skb, p, &column)) {
-		if (column == GATE_ADMITTED)
-			return stray(p->length, now, closed);
-		return column;
-	}
+	if (p->inner && about_flow(skb, p, closed, &column))
+		return column == GATE_ADMITTED ? stray(p->length, now, closed) : column;
 	f = find(&p->key, &answered);
 	if (!f)
 		return closed ? closed : first_packet(p, now, cpu);

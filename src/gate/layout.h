@@ -93,6 +93,7 @@ struct gate_cpu {
 	uint64_t alone;      /* fragments whose first one was not seen */
 	uint64_t flows;      /* begun */
 	uint64_t flows_shed; /* of these, taken away for load, at their start or later */
+	uint64_t flows_refused; /* the ones at their start */
 	_Alignas(64) struct gate_slot slot;
 };
 

@@ -109,6 +109,7 @@ void gate_books(const struct gate *g, struct gate_cpu *sum)
 		sum->alone += LOAD(cpu->alone);
 		sum->flows += LOAD(cpu->flows);
 		sum->flows_shed += LOAD(cpu->flows_shed);
+		sum->flows_refused += LOAD(cpu->flows_refused);
 	}
 }
 

@@ -188,6 +188,17 @@ static void ring(struct answerer *a)
 		(void)!write(a->bell, &one, sizeof(one)); /* a full bell is ringing already */
 }
 
+void answer_trust(struct answerer *a, unsigned class, const struct spw_flow *flow)
+{
+	const uint64_t n = a->out->trusts;
+	struct channel_trust *t = &a->out->trust[n % CHANNEL_TRUSTS];
+
+	*t = (struct channel_trust){.family = flow->family, .protocol = flow->protocol, .class = (uint8_t) class};
+	memcpy(t->address, flow->address, sizeof(t->address));
+	memcpy(t->port, flow->port, sizeof(t->port));
+	__atomic_store_n(&a->out->trusts, n + 1, __ATOMIC_RELEASE);
+}
+
 void answer_publish(struct answerer *a)
 {
 	close_run(a);

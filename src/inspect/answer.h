@@ -59,6 +59,9 @@ struct channel_answer answer_plain(const struct answerer *a, unsigned class, uin
 /* Puts an answer; answer_room() must hold. */
 void answer_put(struct answerer *a, const struct channel_answer *draft);
 
+/* Tells the gate, where there is one, of a flow that needs no inspection any more. */
+void answer_trust(struct answerer *a, unsigned class, const struct spw_flow *flow);
+
 /* Publishes what has been put, and rings the engine's bell where it sleeps. */
 void answer_publish(struct answerer *a);
 

@@ -227,13 +227,15 @@ struct slot *deliver_next(struct spw_lane *lane)
 	return NULL;
 }
 
-static void remember_trust(struct spw_lane *lane, const struct spw_packet *p)
+static void remember_trust(struct spw_lane *lane, unsigned class, const struct spw_packet *p)
 {
 	struct spw_headers h;
 
 	if (p->flow && !headers_find(p->payload, p->payload_len, p->hw_protocol, &h) && may_be_trusted(&h) &&
-	    !(h.tcp_flags & (TCP_FIN | TCP_RST)))
+	    !(h.tcp_flags & (TCP_FIN | TCP_RST))) {
 		trust_add(lane->trust, p->flow, lane->now_s);
+		answer_trust(&lane->pen, class, &h.flow);
+	}
 }
 
 /* The answer to a packet in its place, or ahead of older ones. */
@@ -270,7 +272,7 @@ int deliver_verdict(struct spw_lane *lane, struct slot *slot, const struct spw_v
 	if (error)
 		return error;
 	if (v->set & SPW_VERDICT_TRUST && v->code == SPW_ACCEPT)
-		remember_trust(lane, &slot->packet);
+		remember_trust(lane, slot->class, &slot->packet);
 	take_back(lane, slot);
 	return 0;
 }

@@ -1,39 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The last resort: no engine can be started, or none knows what is left of a run before, but packets are held that
- * shall pass. The only place where the keeper sends a verdict; reads no packet, and writes no books: those are an
- * engine's.
+ * The last resort: no engine can be started or stays, or none knows what is left of a run before, but packets are held
+ * that shall not wait. The only place where the keeper sends a verdict; reads no packet. Of the books it writes only,
+ * while there is no engine, that a class was opened or shut: what that means for packets, the next engine finds.
  */
 #include "keeper/internal.h"
 
 #include <errno.h>
 #include <time.h>
 
-#define ROUNDS 1000 /* of a millisecond each, at most */
+#define ROUNDS      1000 /* of a millisecond each, at most; */
+#define ROUNDS_SOON 20   /* where others wait */
 
-/* All that is held, and all that comes, goes on to where it was going. */
-static int open_queue(struct spw_queue *queue)
+/* All that comes goes on to where it was going; `shut`: is dropped. */
+static int turn_queue(struct spw_queue *queue, bool shut)
 {
-	const struct spw_queue_config open = {.size = sizeof(open),
-					      .copy_mode = SPW_COPY_META,
-					      .mask = SPW_FAIL_OPEN | SPW_GSO,
-					      .flags = SPW_FAIL_OPEN | SPW_GSO};
+	const struct spw_queue_config turned = {.size = sizeof(turned),
+						.copy_mode = SPW_COPY_META,
+						.mask = SPW_FAIL_OPEN | SPW_GSO,
+						.flags = SPW_GSO | (shut ? 0 : SPW_FAIL_OPEN)};
 
-	return spw_queue_configure(queue, &open);
+	return spw_queue_configure(queue, &turned);
 }
 
-static int accept_held(struct spw_queue *queue, uint16_t number, uint64_t *passed)
+/* All that is held, the same way. */
+static int settle_held(struct spw_queue *queue, bool shut, int rounds, uint64_t *held)
 {
-	const struct spw_verdict accept = {.size = sizeof(accept), .code = SPW_ACCEPT};
+	const struct spw_verdict verdict = {.size = sizeof(verdict), .code = shut ? SPW_DROP : SPW_ACCEPT};
 	const struct timespec pause = {.tv_nsec = 1000000};
 	struct spw_verdicts *list = NULL;
 	struct spw_queue_stat stat;
 	int error = spw_queue_stat(queue, &stat);
 
-	*passed += error ? 0 : stat.held;
-	for (int i = 0; i < ROUNDS && !error && stat.held; i++) {
+	*held += error ? 0 : stat.held;
+	for (int i = 0; i < rounds && !error && stat.held; i++) {
 		list = list ? list : spw_verdicts_new(0);
-		error = list ? spw_verdicts_add_batch(list, number, stat.id_sequence, &accept) : -ENOMEM;
+		error =
+		    list ? spw_verdicts_add_batch(list, spw_queue_number(queue), stat.id_sequence, &verdict) : -ENOMEM;
 		if (error)
 			break;
 		(void)spw_verdicts_send(list, spw_queue_fd(queue));
@@ -47,7 +50,7 @@ static int accept_held(struct spw_queue *queue, uint16_t number, uint64_t *passe
 /* An open queue. */
 static int give_back(struct spw_queue *queue, uint64_t *passed)
 {
-	int error = accept_held(queue, spw_queue_number(queue), passed);
+	int error = settle_held(queue, false, ROUNDS, passed);
 
 	return error ? error : spw_queue_unbind(queue);
 }
@@ -59,7 +62,7 @@ int keeper_release(struct spw_queue *queue, bool shut, uint64_t *held)
 
 	*held = 0;
 	if (!shut) {
-		error = open_queue(queue);
+		error = turn_queue(queue, false);
 		return error ? error : give_back(queue, held);
 	}
 	error = spw_queue_stat(queue, &stat);
@@ -76,9 +79,69 @@ int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t
 	engine_snapshot(l->page, &lane);
 	for (unsigned i = 0; i < lane.classes && !error; i++) {
 		/* What is to be dropped, the kernel drops when the socket is closed. */
-		if (!l->queue[i] || lane_shuts(&lane.class[i].config, reason) || open_queue(l->queue[i]))
+		if (!l->queue[i] || lane_shuts(&lane.class[i].config, reason) || turn_queue(l->queue[i], false))
 			continue;
 		error = give_back(l->queue[i], passed);
 	}
+	return error;
+}
+
+/* What the dead engine was about to do, all of it or as far as the kernel lets us. */
+static int send_intent(const struct keeper_lane *l)
+{
+	const uint8_t *at = l->page->intent, *end = at + sizeof(l->page->intent);
+	int error = 0;
+
+	for (unsigned i = 0; i < l->classes && !error; i++) {
+		uint32_t bytes = l->page->intent_bytes[i];
+
+		if (bytes > end - at)
+			return -EPROTO;
+		error = bytes ? spw_verdicts_resend(spw_queue_fd(l->queue[i]), at, bytes) : 0;
+		at += bytes;
+	}
+	return error;
+}
+
+/* The snapshot that holds from now on, after all that the dead engine has done. */
+static unsigned finish_intent(const struct keeper_lane *l)
+{
+	unsigned holds = l->page->commit & 1;
+
+	return l->page->commit & 2 && !send_intent(l) ? holds ^ 1 : holds;
+}
+
+static void commit(struct keeper_lane *l, unsigned holds)
+{
+	__atomic_store_n(&l->page->commit, ((l->page->commit >> 2) + 1) << 2 | holds, __ATOMIC_RELEASE);
+}
+
+static int turn_class(struct spw_queue *queue, struct lane_class *c, uint64_t now, uint64_t *held)
+{
+	bool shut = lane_passing(c) ? c->state == STATE_SHUT : lane_shuts(&c->config, REASON_DOWN);
+	int error = turn_queue(queue, shut);
+
+	if (!error)
+		error = settle_held(queue, shut, ROUNDS_SOON, held);
+	if (!error)
+		lane_turned_outside(c, REASON_DOWN, now);
+	return error;
+}
+
+int keeper_stand_in(struct keeper_lane *l, uint64_t now_ns, uint64_t *held)
+{
+	unsigned holds = finish_intent(l);
+	struct lane *next = &l->page->snapshot[holds ^ 1];
+	int error = 0;
+
+	*held = 0;
+	commit(l, holds);
+	*next = l->page->snapshot[holds];
+	for (unsigned i = 0; i < l->classes; i++) {
+		int failed = turn_class(l->queue[i], &next->class[i], now_ns, held);
+
+		error = failed ? failed : error;
+	}
+	commit(l, holds ^ 1);
 	return error;
 }

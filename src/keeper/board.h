@@ -6,11 +6,11 @@
 #ifndef SPW_KEEPER_BOARD_H
 #define SPW_KEEPER_BOARD_H
 
-#include "lane/channel.h"
+#include "lane/lane.h"
 
 #include <stdint.h>
 
-#define BOARD_VERSION 2u
+#define BOARD_VERSION 3u
 #define KEEPER_LANES  32u /* at most in one run */
 
 /* Descriptors that the control process is born with. */
@@ -32,17 +32,35 @@ enum board_inspector {
 	INSPECTOR_STATES
 };
 
+/* In the order of the words in control/status.c. */
+enum board_engine {
+	BOARD_ENGINE_DOWN, /* there is none; one will be started */
+	BOARD_ENGINE_RUNNING,
+	BOARD_ENGINE_LOOPING, /* each one dies soon: packets go by policy, the next is started after a pause */
+	BOARD_ENGINES
+};
+
 struct board_process {
 	int32_t pid; /* 0: none */
 	uint32_t restarts;
 };
 
+/* A class's gate: what it has counted, see enum gate_column. */
+struct board_gate {
+	uint64_t there; /* 1 */
+	uint64_t admitted, admitted_bytes, trusted;
+	uint64_t spilled[REASONS], shut[REASONS];
+	uint64_t slot_missed, cut_short, flows, flows_shed;
+};
+
 struct board_lane {
 	uint16_t lane; /* its number: that of its first queue */
 	struct board_process engine, inspector;
+	uint32_t engine_state;           /* enum board_engine */
 	uint32_t inspector_state;        /* enum board_inspector */
 	int32_t filters;                 /* system call filters on the inspector, as the kernel tells; -1: unknown */
 	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
+	struct board_gate gate[CHANNEL_CLASSES];
 };
 
 /* Written by the keeper alone, field by field; each is loaded once. */

@@ -16,17 +16,28 @@ struct reading {
 	int64_t beyond;
 };
 
+/* The class's counter before the queue: the gate's own, where one stands there. False: there is none. */
+static bool read_packets(struct keeper *k, const struct keeper_lane *l, unsigned i, uint64_t *packets)
+{
+	uint64_t bytes;
+
+	if (l->gate[i].page) {
+		*packets = gate_admitted(l->gate[i].page);
+		return true;
+	}
+	return k->counter.fd >= 0 && !spw_counter_read(&k->counter, l->page->queue[i], packets, &bytes);
+}
+
 /* One reading during which nothing moved. */
 static bool read_once(struct keeper *k, struct keeper_lane *l, unsigned i, const struct lane_class *c,
 		      struct reading *r)
 {
 	struct spw_queue_stat stat;
-	uint64_t after, bytes, seen;
+	uint64_t after, seen;
 
 	for (int n = 0; n < TRIES; n++) {
-		if (spw_counter_read(&k->counter, l->page->queue[i], &r->packets, &bytes) ||
-		    spw_queue_stat(l->queue[i], &stat) ||
-		    spw_counter_read(&k->counter, l->page->queue[i], &after, &bytes))
+		if (!read_packets(k, l, i, &r->packets) || spw_queue_stat(l->queue[i], &stat) ||
+		    !read_packets(k, l, i, &after))
 			return false;
 		if (after != r->packets)
 			continue;
@@ -54,10 +65,10 @@ static bool read_least(struct keeper *k, struct keeper_lane *l, unsigned i, cons
 
 void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, struct lane_class *c)
 {
-	uint64_t packets, bytes;
+	uint64_t packets;
 
-	if (c->config.length || lane_shuts(&c->config, REASON_FULL) || !c->config.gso || k->counter.fd < 0 ||
-	    spw_counter_read(&k->counter, l->page->queue[i], &packets, &bytes))
+	if (c->config.length || lane_shuts(&c->config, REASON_FULL) || !c->config.gso ||
+	    !read_packets(k, l, i, &packets))
 		return;
 	l->counted[i] = packets;
 	lane_counted(c, (int64_t)packets, false);
@@ -82,7 +93,7 @@ void keeper_read_counters(struct keeper *k, uint64_t now_ns)
 {
 	struct lane lane;
 
-	if (now_ns < k->count_at_ns || k->counter.fd < 0)
+	if (now_ns < k->count_at_ns)
 		return;
 	k->count_at_ns = now_ns + PERIOD_NS;
 	for (unsigned n = 0; n < k->lanes; n++) {

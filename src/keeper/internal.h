@@ -70,6 +70,19 @@ int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t
  */
 int keeper_release(struct spw_queue *queue, bool shut, uint64_t *held);
 
+/*
+ * In the place of an engine, while there is none: what is held goes by the policy for `down`, and so does what comes;
+ * the next engine goes on from there. *held: how many were. 0 or a negative errno: not everything.
+ */
+int keeper_stand_in(struct keeper_lane *l, uint64_t now_ns, uint64_t *held);
+
+/* gates.c */
+/* The gates of a lane's classes: pinned ones, or new ones. Returns an exit status; not EXIT_DONE: k->error. */
+int keeper_open_gates(struct keeper *k, struct keeper_lane *l);
+void keeper_close_gates(struct keeper_lane *l);
+/* What they have counted, for everybody to see. */
+void keeper_show_gates(struct keeper *k, const struct keeper_lane *l);
+
 /* counters.c */
 /* Class i, `c`, is about to be bound. With length 0 all passes from then on: its counter is read before. */
 void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, struct lane_class *c);

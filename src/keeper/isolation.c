@@ -49,6 +49,7 @@
 
 struct user {
 	bool known;
+	bool ours; /* it is user `spillway` */
 	uid_t uid;
 	gid_t gid;
 };
@@ -62,11 +63,10 @@ static struct user find_user(void)
 	struct user u = {.known = geteuid() == 0, .uid = NOBODY, .gid = NOBODY};
 	FILE *f = u.known ? fopen("/etc/passwd", "re") : NULL;
 	const struct passwd *pw;
-	bool ours = false;
 
-	while (f && !ours && (pw = fgetpwent(f))) {
-		ours = !strcmp(pw->pw_name, "spillway");
-		if (ours || !strcmp(pw->pw_name, "nobody")) {
+	while (f && !u.ours && (pw = fgetpwent(f))) {
+		u.ours = !strcmp(pw->pw_name, "spillway");
+		if (u.ours || !strcmp(pw->pw_name, "nobody")) {
 			u.uid = pw->pw_uid;
 			u.gid = pw->pw_gid;
 		}
@@ -228,20 +228,35 @@ static int read_only_files(void)
 
 /* The processes */
 
-int isolate_engine(void)
+/*
+ * Over the change of user the capability is kept by a wish that ends at exec, over exec by the ambient set, which needs
+ * the inheritable one.
+ */
+static int keep_net_admin(const struct user *u)
 {
 	int error;
 
-	die_sooner(OOM_ENGINE);
 	capng_clear(CAPNG_SELECT_ALL);
-	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET | CAPNG_INHERITABLE,
+	capng_updatev(CAPNG_ADD,
+		      CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET | CAPNG_INHERITABLE | CAPNG_AMBIENT,
 		      CAP_NET_ADMIN, -1);
-	if (geteuid() != 0) /* kept over exec by the ambient set, which needs the inheritable one */
-		capng_update(CAPNG_ADD, CAPNG_AMBIENT, CAP_NET_ADMIN);
-	if (capng_apply(CAPNG_SELECT_ALL))
+	if (capng_apply(CAPNG_SELECT_BOUNDS) || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
 		return -EPERM;
-	error = no_new_privileges();
-	/* It keeps its uid, and to root most files belong. */
+	error = change_user(u);
+	if (error)
+		return error;
+	return capng_apply(CAPNG_SELECT_CAPS) || capng_apply(CAPNG_SELECT_AMBIENT) ? -EPERM : no_new_privileges();
+}
+
+int isolate_engine(void)
+{
+	struct user user = find_user();
+	int error;
+
+	/* Whoever runs as nobody could end or stop it, and many do; so it becomes no one but our own user. */
+	user.known &= user.ours;
+	die_sooner(OOM_ENGINE);
+	error = keep_net_admin(&user);
 	return error ? error : read_only_files();
 }
 

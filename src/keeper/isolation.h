@@ -11,7 +11,8 @@
 
 /*
  * The engine must be able to send verdicts; it must not be able to do anything else that root may. Keeps CAP_NET_ADMIN
- * alone, in the bounding set too. 0 or a negative errno.
+ * alone, in the bounding set too, and becomes user `spillway` where there is one. Its filter it loads itself, once it
+ * has attached (engine/filter.c). 0 or a negative errno.
  */
 int isolate_engine(void);
 

@@ -195,6 +195,8 @@ static int start_lane(struct keeper *k, uint16_t number)
 	if (keeper_take_over(k, l, number)) {
 		keeper_drop_stored(k, number);
 		say_former_options(k, l);
+		if (keeper_open_gates(k, l))
+			log_line("%s", k->error);
 		return EXIT_DONE;
 	}
 	l->number = number;
@@ -206,6 +208,8 @@ static int start_lane(struct keeper *k, uint16_t number)
 	}
 	if (!status)
 		status = keeper_make_channels(k, l);
+	if (!status)
+		status = keeper_open_gates(k, l);
 	return status ? status : start_processes(k, l);
 }
 
@@ -271,6 +275,7 @@ static void show_lane(struct keeper *k, const struct keeper_lane *l)
 	k->board->report_only = lane.report_only && (l == k->lane || k->board->report_only);
 	b->lane = l->number;
 	b->engine.pid = l->engine.pid;
+	b->engine_state = BOARD_ENGINE_RUNNING;
 	b->inspector.pid = l->seat.process.pid;
 	b->inspector_state = INSPECTOR_STARTING;
 	b->filters = -1;
@@ -363,24 +368,27 @@ int keeper_tend(struct keeper *k)
 }
 
 /* `before`: the stop itself opens the classes for a moment, which is no unknown of the run. */
-static void log_books(const struct keeper_lane *l, const struct lane *before)
+static void log_books(struct keeper *k, const struct keeper_lane *l, const struct lane *before)
 {
 	struct lane lane;
 
+	keeper_show_gates(k, l);
 	engine_snapshot(l->page, &lane);
 	for (unsigned n = 0; n < lane.classes; n++) {
 		const struct lane_class *c = &lane.class[n];
-		uint64_t spilled = 0, shut = 0;
+		const struct board_gate *g = &k->board->lane[l - k->lane].gate[n];
+		uint64_t spilled = 0, shut = 0, past = g->trusted;
 
 		for (int i = 0; i < REASONS; i++) {
-			spilled += c->books.spilled[i];
-			shut += c->books.shut[i];
+			spilled += c->books.spilled[i] + g->spilled[i];
+			shut += c->books.shut[i] + g->shut[i];
+			past += g->spilled[i] + g->shut[i];
 		}
 		log_line("queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
 			 "unreconciled%s",
-			 l->page->queue[n], (unsigned long long)lane_seen(c), (unsigned long long)lane_inspected(c),
-			 (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
-			 (unsigned long long)lane_unreconciled(c),
+			 l->page->queue[n], (unsigned long long)(lane_seen(c) + past),
+			 (unsigned long long)lane_inspected(c), (unsigned long long)spilled, (unsigned long long)shut,
+			 (unsigned long long)c->books.lost, (unsigned long long)lane_unreconciled(c),
 			 before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
@@ -420,7 +428,7 @@ static void end_lane(struct keeper *k, struct keeper_lane *l, enum lane_reason r
 		engine_snapshot(l->page, &before);
 		if (settle_lane(k, l, reason))
 			settle_alone(l, reason);
-		log_books(l, &before);
+		log_books(k, l, &before);
 	} else if (l->page) {
 		settle_alone(l, reason);
 	}

@@ -32,6 +32,9 @@ struct keeper_config {
 	uint64_t orphan_ns; /* how long an engine waits for a new keeper */
 	enum keeper_inspector kind;
 	const char *inspect; /* "accept", "delay=50000000" (nanoseconds), or a file */
+	bool gate;
+	uint32_t flows;  /* in each of its tables */
+	uint64_t cutoff; /* bytes of a flow from which on it may be shed */
 	const char *control; /* the control socket's path; a lane's own is this and ".lane-N" */
 	char *const *argv;   /* of this program: its next version is started with the same */
 };
@@ -82,8 +85,11 @@ struct keeper_lane {
 	struct keeper_watch engine_watch, inspector_watch;
 	struct keeper_suspect suspect[KEEPER_SUSPECTS];
 	int64_t buffer[CHANNEL_CLASSES]; /* bytes of socket buffer got */
+	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
 	uint32_t requests;               /* sent to the engine so far */
 	uint64_t silent_ns;              /* it has not answered the last one since then; 0: it has */
+	bool engine_loops;               /* each one dies soon */
+	bool stood_in;                   /* since the last one, packets go by policy without one */
 	bool poison_untold;              /* the engine may not know yet which suspects are poison */
 	enum lane_state told_state[CHANNEL_CLASSES];
 	uint64_t told_lost[CHANNEL_CLASSES];

@@ -148,7 +148,8 @@ static unsigned count_open(void)
 unsigned keeper_descriptors_needed(const struct keeper_config *config)
 {
 	unsigned lanes = config->last - config->first + 1u;
-	unsigned own = count_open() + FDS_OF_KEEPER + lanes * (FDS_OF_LANE + config->classes * FDS_OF_CLASS);
+	unsigned own = count_open() + FDS_OF_KEEPER +
+		       lanes * (FDS_OF_LANE + config->classes * (FDS_OF_CLASS + (config->gate ? GATE_FDS : 0)));
 
 	/* A child just forked has all of these, and room for its own above the places. */
 	return (own > SPAWN_PLACES_END ? own : SPAWN_PLACES_END) + FDS_OF_CHILD;
@@ -188,5 +189,6 @@ void keeper_close_lane(struct keeper_lane *l)
 		spw_queue_close(l->queue[i]);
 	if (l->page)
 		munmap(l->page, sizeof(*l->page));
+	keeper_close_gates(l);
 	keeper_lane_blank(l);
 }

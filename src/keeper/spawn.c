@@ -27,7 +27,7 @@
 
 extern char **environ;
 
-_Static_assert(ENGINE_FD_SOCKET >= SPAWN_PLACES_FIRST && ENGINE_FD_END <= SPAWN_PLACES_END, "an engine's do");
+_Static_assert(ENGINE_FD_SOCKET >= SPAWN_PLACES_FIRST && ENGINE_FD_GATE_END <= SPAWN_PLACES_END, "an engine's do");
 _Static_assert(INSPECTOR_FD_FIRST >= SPAWN_PLACES_FIRST && INSPECTOR_FD_END <= SPAWN_PLACES_END, "an inspector's do");
 _Static_assert(CONTROL_FD_LISTENER >= SPAWN_PLACES_FIRST && CONTROL_FD_END <= SPAWN_PLACES_END, "control's do");
 

@@ -61,6 +61,7 @@ static void start_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 
 	if (!error)
 		error = keeper_tell_inspector(l);
+	l->stood_in = false;
 	if (!error || error == -EINPROGRESS)
 		return;
 	log_line("queue %u: starting an engine: %s; it is tried again", l->number, strerror(-error));
@@ -95,14 +96,48 @@ static void watch_engine(struct keeper_lane *l, uint64_t now)
 	keeper_kill(&l->engine);
 }
 
+/* Packets do not wait for the end of a pause. */
+static void stand_in(struct keeper_lane *l, uint64_t now)
+{
+	uint64_t held;
+	int error = keeper_stand_in(l, now, &held);
+
+	l->stood_in = !error;
+	if (l->engine_loops)
+		return;
+	l->engine_loops = true;
+	log_line("queue %u: engines die one after the other; the next are started after pauses of up to %llu s, "
+		 "meanwhile packets are %s, %llu held ones too; look at the messages before",
+		 l->number, PAUSE_MAX / SECOND, policy_word(l, REASON_DOWN), (unsigned long long)held);
+	if (error)
+		log_line("queue %u: settling what is held without an engine: %s; it is tried again", l->number,
+			 strerror(-error));
+}
+
+static void note_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
+{
+	struct board_lane *b = board_of(k, l);
+
+	if (l->engine_loops && l->engine.pid && !l->silent_ns && now - l->engine.started_ns >= ENGINE_SOON) {
+		l->engine_loops = false;
+		log_line("queue %u: an engine stays", l->number);
+	}
+	b->engine_state = l->engine_loops ? BOARD_ENGINE_LOOPING
+			  : l->engine.pid ? BOARD_ENGINE_RUNNING
+					  : BOARD_ENGINE_DOWN;
+}
+
 static void tend_engine(struct keeper *k, struct keeper_lane *l, uint64_t now)
 {
 	if (keeper_ended(&l->engine))
 		bury_engine(k, l, now);
+	if (!l->engine.pid && l->engine_deaths >= LOOP_DEATHS && !l->stood_in)
+		stand_in(l, now);
 	if (l->engine.pid)
 		watch_engine(l, now);
 	else if (now >= l->engine_at_ns)
 		start_engine(k, l, now);
+	note_engine(k, l, now);
 }
 
 /* Inspectors */
@@ -427,6 +462,7 @@ void keeper_tend_lane(struct keeper *k, struct keeper_lane *l, uint64_t now_ns)
 	if (l->poison_untold && l->engine.pid)
 		tell_poison(l);
 	say_changes(l);
+	keeper_show_gates(k, l);
 	b->engine.pid = l->engine.pid;
 	b->inspector.pid = l->seat.process.pid;
 }

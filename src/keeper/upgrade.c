@@ -287,10 +287,13 @@ static void read_lanes(struct keeper *k, const struct handover *h)
 		struct keeper_lane *l = &k->lane[k->lanes];
 		const char *missing = read_lane(k, l, &h->lane[i]);
 
-		if (missing)
+		if (missing) {
 			give_up_lane(k, l, missing);
-		else
-			k->lanes++;
+			continue;
+		}
+		if (keeper_open_gates(k, l))
+			log_line("%s", k->error);
+		k->lanes++;
 	}
 }
 

@@ -9,13 +9,14 @@
 
 #include <stdint.h>
 
-#define CHANNEL_VERSION      2u
+#define CHANNEL_VERSION      3u
 #define CHANNEL_CLASSES      8u
 #define CHANNEL_ANSWERS      8192u /* a power of two */
 #define CHANNEL_PAYLOADS     64u
 #define CHANNEL_PAYLOAD_SIZE 65536u
 #define CHANNEL_WINDOW       1024u /* ids: how far an answer may run ahead of the oldest one not yet settled */
 #define CHANNEL_POISON       64u
+#define CHANNEL_TRUSTS       256u /* a power of two */
 
 /* Verdicts beside the kernel's (enum spw_verdict_code). */
 enum channel_verdict {
@@ -56,6 +57,16 @@ struct channel_hand {
 	uint16_t busy; /* 1: the user's code has it */
 };
 
+/* A flow that the inspector needs no more of, for the gate. In any order of its ends. */
+struct channel_trust {
+	uint8_t address[2][16]; /* as on the wire; IPv4: the first four bytes */
+	uint16_t port[2];       /* host byte order */
+	uint8_t family;         /* 4 or 6 */
+	uint8_t protocol;
+	uint8_t class;
+	uint8_t reserved;
+};
+
 /* Written by the inspector. */
 struct channel_answers {
 	_Alignas(64) uint64_t produced; /* answers ever written */
@@ -64,6 +75,8 @@ struct channel_answers {
 	struct channel_hand hand;
 	_Alignas(64) struct channel_answer ring[CHANNEL_ANSWERS];
 	_Alignas(4096) uint8_t payload[CHANNEL_PAYLOADS][CHANNEL_PAYLOAD_SIZE];
+	_Alignas(64) uint64_t trusts; /* ever written; the oldest are overwritten where nobody takes them */
+	_Alignas(64) struct channel_trust trust[CHANNEL_TRUSTS];
 };
 
 /* What the inspector may know of a class. */

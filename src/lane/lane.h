@@ -263,6 +263,12 @@ void lane_counted(struct lane_class *c, int64_t beyond, bool fresh);
 /* Opens the class (or shuts it, by its policy) for this reason: the next ticks settle what is held and then turn. */
 void lane_turn(struct lane_class *c, enum lane_reason reason);
 
+/*
+ * Somebody else has opened the class (or shut it, by its policy) and let go all that was held, for there was nobody to
+ * order it: the next look books what is not settled.
+ */
+void lane_turned_outside(struct lane_class *c, enum lane_reason reason, uint64_t now_ns);
+
 /* After an opening by hand (REASON_MANUAL): the next tick inspects again. */
 void lane_return(struct lane_class *c);
 

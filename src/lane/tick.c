@@ -85,6 +85,26 @@ static enum lane_reason why_late(const struct lane *l)
 	return l->stalled ? REASON_HUNG : REASON_LATE;
 }
 
+static void begin_passing(struct lane_class *c, uint64_t now)
+{
+	bool shut = lane_shuts(&c->config, c->reason);
+
+	plan_probe(c, now);
+	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
+	c->turning = false;
+	if (!shut && !c->counted)
+		c->books.uncounted = true;
+	c->passed_reason = c->reason;
+}
+
+void lane_turned_outside(struct lane_class *c, enum lane_reason reason, uint64_t now_ns)
+{
+	if (lane_passing(c))
+		return;
+	c->reason = reason;
+	begin_passing(c, now_ns);
+}
+
 /*
  * All that is held has been settled and ordered: now the class passes (or drops) everything. What arrives while this is
  * carried out is let go by the verdict behind it; a later packet may overtake those few.
@@ -94,14 +114,9 @@ static void finish_turn(struct step *s, uint64_t now)
 	struct lane_class *c = s->c;
 	bool shut = lane_shuts(&c->config, c->reason);
 
-	plan_probe(c, now);
 	emit(s, shut ? ORDER_SHUT : ORDER_OPEN);
 	lane_emit_batch(s, (uint32_t)c->ids + FAR_AHEAD, shut ? SPW_DROP : SPW_ACCEPT);
-	enter(c, shut ? STATE_SHUT : STATE_OPEN, now);
-	c->turning = false;
-	if (!shut && !c->counted)
-		c->books.uncounted = true;
-	c->passed_reason = c->reason;
+	begin_passing(c, now);
 }
 
 static bool turn(struct step *s, uint64_t now)
@@ -371,7 +386,7 @@ void lane_resume(struct lane *l, uint64_t now_ns)
 		l->wait_last_ns += away;
 	}
 	if (l->down_ns)
-		l->down_ns += away;
+		l->down_ns = least(l->down_ns + away, now_ns); /* it went between two ticks */
 	l->now_ns = now_ns;
 }
 

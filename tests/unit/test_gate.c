@@ -255,6 +255,16 @@ static void icmp_errors(void **state)
 	assert_int_equal(pass(error), GATE_SHUT_BY + REASON_MANUAL);
 	error.len--;
 	assert_int_equal(pass(error), GATE_ADMITTED);
+	/* While the class is shut, too. */
+	error.len++;
+	settle_all();
+	assert_int_equal(gate_flow_set(&gate, key_of(17, 1), GATE_FLOW_TRUSTED, 0), 0);
+	assert_int_equal(pass(about), GATE_TRUSTED);
+	gate_set_mode(gate.page, GATE_MODE_SHUT, REASON_HUNG);
+	assert_int_equal(pass(error), GATE_TRUSTED);
+	assert_int_equal(gate_flow_set(&gate, key_of(17, 1), GATE_FLOW_INSPECT, 0), 0);
+	assert_int_equal(pass(error), GATE_SHUT_BY + REASON_HUNG);
+	gate_set_mode(gate.page, GATE_MODE_ADMIT, 0);
 
 	udp(&inner, 1024, 53);
 	ADD(&six, 2, 0, 0, 0, 0, 0, 5, 0);
@@ -436,6 +446,10 @@ static void late(void **state)
 	gate.page->oldest_ns = 0;
 	assert_int_equal(pass(udp_packet(1, true)), GATE_SPILLED_BY + REASON_LATE);
 	assert_int_equal(pass(udp_packet(3, true)), GATE_ADMITTED);
+	/* What is dropped overtakes nobody. */
+	gate_set_policy(gate.page, 1u << REASON_LATE);
+	gate.page->oldest_ns = now_ns() - 3 * SECOND;
+	assert_int_equal(pass(udp_packet(3, true)), GATE_SHUT_BY + REASON_LATE);
 	assert_int_equal(sum().cut_short, 0);
 }
 
@@ -536,6 +550,25 @@ static void trust_ends(void **state)
 	assert_int_equal(seen(the_flow(key_of(6, 6))), 2);
 }
 
+/* Its sender can't end what is shut; only silence does. */
+static void shut_stays(void **state)
+{
+	struct gate_flow flow;
+
+	(void)state;
+	pass(tcp_packet(1, true, SYN));
+	pass(tcp_packet(1, false, SYN | ACK));
+	pass(tcp_packet(1, true, ACK));
+	assert_int_equal(gate_flow_set(&gate, key_of(6, 1), GATE_FLOW_SHUT, REASON_POISON), 0);
+	assert_int_equal(pass(tcp_packet(1, true, ACK)), GATE_SHUT_BY + REASON_POISON);
+	assert_int_equal(pass(tcp_packet(1, true, RST)), GATE_SHUT_BY + REASON_POISON);
+	assert_int_equal(pass(tcp_packet(1, true, SYN)), GATE_SHUT_BY + REASON_POISON);
+	flow = the_flow(key_of(6, 1));
+	flow.last_ns -= gate.page->idle_ns + SECOND;
+	edit_flow(key_of(6, 1), &flow);
+	assert_int_equal(pass(tcp_packet(1, true, SYN)), GATE_ADMITTED);
+}
+
 /* New flows by their share, whole; established connections and classes that are never shed keep their inspection. */
 static void shedding_new(void **state)
 {
@@ -554,6 +587,7 @@ static void shedding_new(void **state)
 	/* A quarter, by a draw from 64 bits of chance: ten standard deviations are left. */
 	assert_in_range(inspected, 20, 180);
 	assert_int_equal(sum().flows_shed, 400 - inspected);
+	assert_int_equal(sum().flows_refused, 400 - inspected);
 	gate_set_shedding(gate.page, 0, 0);
 	assert_int_equal(pass(udp_packet(1000, true)), GATE_ADMITTED);
 	assert_int_equal(pass(tcp_packet(1, true, SYN)), GATE_SPILLED_BY + REASON_LOAD);
@@ -594,6 +628,7 @@ static void shedding_tails(void **state)
 	assert_int_equal(pass(udp_packet(2, true)), GATE_ADMITTED);
 	assert_int_equal(pass(udp_packet(1, true)), GATE_SPILLED_BY + REASON_LOAD);
 	assert_int_equal(sum().flows_shed, 1);
+	assert_int_equal(sum().flows_refused, 0);
 	assert_int_equal(sum().cut_short, 0);
 }
 
@@ -877,6 +912,7 @@ int main(void)
 	    WITH_GATE(trust_waits),
 	    WITH_GATE(told_before),
 	    WITH_GATE(trust_ends),
+	    WITH_GATE(shut_stays),
 	    WITH_GATE(shedding_new),
 	    WITH_GATE(shedding_tails),
 	    WITH_GATE(slot),

@@ -389,6 +389,43 @@ static void a_failed_probe_makes_the_next_pause_longer(void **state)
 	assert_int_equal(c->pause_ns, 4 * first); /* nothing was in time */
 }
 
+/* There was no engine: the keeper has opened, or shut, and let go what was held. */
+static void what_was_turned_outside_is_booked_by_policy(void **state)
+{
+	(void)state;
+	for (int open = 0; open <= 1; open++) {
+		const uint64_t *column;
+
+		start(open);
+		column = open ? c->books.spilled : c->books.shut;
+		arrive(10, 10);
+		assert_int_equal(answer(1, 4, SPW_ACCEPT), ANSWER_TAKEN);
+		carry_out();
+		lane_turned_outside(c, REASON_DOWN, now);
+		assert_int_equal(c->state, open ? STATE_OPEN : STATE_SHUT);
+		k.ids += 3;
+		k.held = 0;
+		sample();
+		sample();
+		assert_int_equal(column[REASON_DOWN], 9);
+		assert_int_equal(c->books.accepted, 4);
+		assert_int_equal(c->books.lost, 0);
+		assert_int_equal(c->books.uncounted, open);
+		/* The answers that its inspector gave meanwhile come late. */
+		assert_int_equal(answer(5, 10, SPW_DROP), ANSWER_LATE);
+		/* With the inspector, inspection goes on. */
+		tick_after(MS);
+		order_is(out.count - 1, ORDER_INSPECT, 0, 0);
+		assert_int_equal(c->state, STATE_INSPECTING);
+		/* An open class stays what it is. */
+		lane_turn(c, REASON_MANUAL);
+		while (tick_after(MS))
+			carry_out();
+		lane_turned_outside(c, REASON_DOWN, now);
+		assert_int_equal(c->reason, REASON_MANUAL);
+	}
+}
+
 static void a_shut_class_drops(void **state)
 {
 	(void)state;
@@ -499,6 +536,26 @@ static void time_without_an_engine_is_nobodys_delay(void **state)
 	assert_int_equal(c->books.spilled[REASON_LATE], 5);
 }
 
+/* It died between two ticks, and the engine before the second one: the next inspector has its time all the same. */
+static void nor_is_it_a_long_time_without_an_inspector(void **state)
+{
+	const uint64_t unread = 1;
+
+	(void)state;
+	tick_after(MS);
+	now += 1;
+	lane_inspector_gone(&l, &unread, REASON_DOWN, now);
+	now += 5000 * MS;
+	lane_resume(&l, now);
+	tick_after(0);
+	assert_int_equal(c->state, STATE_INSPECTING);
+	for (int i = 0; i < 9; i++)
+		tick_after(10 * MS);
+	assert_int_equal(c->state, STATE_INSPECTING);
+	tick_after(20 * MS);
+	assert_int_equal(c->state, STATE_OPEN);
+}
+
 static void ids_wrap_round(void **state)
 {
 	(void)state;
@@ -602,12 +659,14 @@ int main(void)
 	    cmocka_unit_test_setup(what_arrives_during_the_opening_is_counted_as_overtaken, before_each),
 	    cmocka_unit_test_setup(a_probe_brings_inspection_back, before_each),
 	    cmocka_unit_test_setup(a_failed_probe_makes_the_next_pause_longer, before_each),
+	    cmocka_unit_test_setup(what_was_turned_outside_is_booked_by_policy, before_each),
 	    cmocka_unit_test_setup(a_shut_class_drops, before_each),
 	    cmocka_unit_test_setup(what_a_dead_inspector_had_in_hand_goes_by_policy, before_each),
 	    cmocka_unit_test_setup(a_dead_inspectors_payload_is_never_sent, before_each),
 	    cmocka_unit_test_setup(without_an_inspector_a_class_is_opened, before_each),
 	    cmocka_unit_test_setup(an_inspector_that_hangs_is_noticed, before_each),
 	    cmocka_unit_test_setup(time_without_an_engine_is_nobodys_delay, before_each),
+	    cmocka_unit_test_setup(nor_is_it_a_long_time_without_an_inspector, before_each),
 	    cmocka_unit_test_setup(ids_wrap_round, before_each),
 	    cmocka_unit_test_setup(a_switch_changes_the_policy_from_then_on, before_each),
 	    cmocka_unit_test_setup(a_counter_tells_what_went_round_an_open_class, before_each),

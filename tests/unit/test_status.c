@@ -41,11 +41,13 @@ static int fill(void **state)
 	board = (struct board){.version = BOARD_VERSION, .keeper_pid = 11, .since_s = 1000000000, .since_ns = 7000000};
 	board.lanes = 2;
 	board.lane[0] = (struct board_lane){.engine = {.pid = 12, .restarts = 1},
+					    .engine_state = BOARD_ENGINE_RUNNING,
 					    .inspector = {.pid = 13, .restarts = 2},
 					    .inspector_state = INSPECTOR_RUNNING,
 					    .filters = 2,
 					    .buffer = {33554432, 1000}};
-	board.lane[1] = (struct board_lane){.lane = 3, .inspector_state = INSPECTOR_LOOPING, .filters = -1};
+	board.lane[1] = (struct board_lane){
+	    .lane = 3, .engine_state = BOARD_ENGINE_LOOPING, .inspector_state = INSPECTOR_LOOPING, .filters = -1};
 	memset(page, 0, sizeof(page));
 	page[0].commit = 1;
 	page[0].classes = page[0].snapshot[1].classes = 2;
@@ -115,10 +117,10 @@ static void who_is_there(void **state)
 	(void)state;
 	has(status, "{\"version\":1,\"report_only\":false,"
 		    "\"keeper\":{\"pid\":11,\"since\":\"2001-09-09T01:46:40.007Z\"}}");
-	has(json_array_get(lanes, 0), "{\"lane\":0,\"engine\":{\"pid\":12,\"restarts\":1},"
+	has(json_array_get(lanes, 0), "{\"lane\":0,\"engine\":{\"pid\":12,\"restarts\":1,\"state\":\"running\"},"
 				      "\"inspector\":{\"pid\":13,\"restarts\":2,\"state\":\"running\",\"filters\":2}}");
 	has(json_array_get(lanes, 1),
-	    "{\"lane\":3,\"engine\":{\"pid\":null,\"restarts\":0},"
+	    "{\"lane\":3,\"engine\":{\"pid\":null,\"restarts\":0,\"state\":\"looping\"},"
 	    "\"inspector\":{\"pid\":null,\"restarts\":0,\"state\":\"looping\",\"filters\":null}}");
 	assert_int_equal(json_array_size(lanes), 2);
 }
@@ -211,8 +213,10 @@ static void tables(void **state)
 	shows(status, status_table,
 	      (const char *const[]){
 		  "keeper 11 since 2001-09-09T01:46:40.007Z\n",
-		  "lane 0: engine 12, restarted: 1; inspector 13, running, system call filters: 2, restarted: 2\n",
-		  "lane 3: engine none; inspector none, looping, system call filters: unknown\n", "dies soon",
+		  "lane 0: engine 12, running, restarted: 1; inspector 13, running, system call filters: 2, restarted: "
+		  "2\n",
+		  "lane 3: engine none, looping; inspector none, looping, system call filters: unknown\n",
+		  "each engine dies soon", "each inspector dies soon",
 		  "    open since 2001-09-09T01:46:42.000Z: late\n", "    spilled, late: 7\n", "    shut, full: 18\n",
 		  "unknown", "spillway rules --queue 7 --hook HOOK --apply", "5 dropped at the queue", NULL});
 	shows(empty, status_table, (const char *const[]){"QUEUE", NULL});

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The gates before a lane's queues: loaded and pinned here, or found where an earlier run has left them in the rules.
+ * What a gate decides is the engine's affair (engine/gate.c).
+ */
+#include "keeper/internal.h"
+
+#include "log/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void directory(char *buf, size_t size, uint16_t queue)
+{
+	snprintf(buf, size, GATE_ROOT "/queue-%u", queue);
+}
+
+static int exit_status(int error)
+{
+	switch (error) {
+	case -EPERM:
+	case -EACCES:
+		return EXIT_PERMISSION;
+	case -EOPNOTSUPP:
+	case -ENOSYS:
+		return EXIT_KERNEL;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+/* An earlier run's counts are not this lane's; but those from before a takeover are. */
+static void note_base(struct keeper_lane *l, unsigned i)
+{
+	if (!(l->page->gated & 1ull << i))
+		gate_books(&l->gate[i], &l->page->gate_base[i]);
+	l->page->gated |= 1ull << i;
+}
+
+/* One that rules refer to already goes on: else they would keep another one, that nobody tells anything. */
+static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, struct gate_why *why)
+{
+	char dir[64];
+	int error;
+
+	directory(dir, sizeof(dir), l->page->queue[i]);
+	error = gate_open(dir, false, &l->gate[i], why);
+	if (error == -ENOENT) {
+		error = gate_load(dir, k->config.flows, &l->gate[i], why);
+		l->page->gated &= ~(1ull << i);
+	}
+	if (!error)
+		note_base(l, i);
+	if (!error && l->gate[i].page->flows != k->config.flows)
+		log_line("queue %u: gate: the one that is there has room for %u flows, and goes on; take it out with "
+			 "spillway rules --gate --remove before the start to have another",
+			 l->page->queue[i], l->gate[i].page->flows);
+	return error;
+}
+
+/* Rules that still ask a gate that nobody tells anything: everything goes by its policy for `down`. */
+static void say_left_behind(const struct keeper_lane *l, unsigned i)
+{
+	char dir[64];
+	struct stat st;
+
+	directory(dir, sizeof(dir), l->page->queue[i]);
+	if (!stat(dir, &st))
+		log_line("queue %u: an earlier run's gate may still stand before it, and lets nothing in; run with "
+			 "--gate on, or take it out with spillway rules --gate --remove",
+			 l->page->queue[i]);
+}
+
+int keeper_open_gates(struct keeper *k, struct keeper_lane *l)
+{
+	struct gate_why why = {""};
+	int error = 0;
+
+	l->page->cutoff = k->config.cutoff;
+	for (unsigned i = 0; i < l->classes && !error; i++) {
+		if (!k->config.gate) {
+			say_left_behind(l, i);
+			continue;
+		}
+		l->page->gate_bytes[i] = l->buffer[i] > 0 ? (uint64_t)l->buffer[i] / 2 : 0;
+		error = open_gate(k, l, i, &why);
+	}
+	if (!error)
+		return EXIT_DONE;
+	keeper_close_gates(l);
+	return keeper_fail(k, exit_status(error), "queue %u: gate: %s; or run with --gate off", l->number, why.text);
+}
+
+void keeper_close_gates(struct keeper_lane *l)
+{
+	for (unsigned i = 0; i < CHANNEL_CLASSES; i++)
+		if (l->gate[i].page)
+			gate_close(&l->gate[i]);
+}
+
+static void store(uint64_t *to, uint64_t value)
+{
+	__atomic_store_n(to, value, __ATOMIC_RELAXED);
+}
+
+static void since(struct gate_cpu *sum, const struct gate_cpu *base)
+{
+	for (unsigned c = 0; c < GATE_COLUMNS; c++) {
+		sum->column[c].packets -= base->column[c].packets;
+		sum->column[c].bytes -= base->column[c].bytes;
+	}
+	sum->slot_missed -= base->slot_missed;
+	sum->cut_short -= base->cut_short;
+	sum->flows -= base->flows;
+	sum->flows_shed -= base->flows_shed;
+}
+
+static void show(struct board_gate *b, const struct gate *g, const struct gate_cpu *base)
+{
+	struct gate_cpu sum;
+
+	gate_books(g, &sum);
+	since(&sum, base);
+	store(&b->admitted, sum.column[GATE_ADMITTED].packets);
+	store(&b->admitted_bytes, sum.column[GATE_ADMITTED].bytes);
+	store(&b->trusted, sum.column[GATE_TRUSTED].packets);
+	for (unsigned r = 0; r < REASONS; r++) {
+		store(&b->spilled[r], sum.column[GATE_SPILLED_BY + r].packets);
+		store(&b->shut[r], sum.column[GATE_SHUT_BY + r].packets);
+	}
+	store(&b->slot_missed, sum.slot_missed);
+	store(&b->cut_short, sum.cut_short);
+	store(&b->flows, sum.flows);
+	store(&b->flows_shed, sum.flows_shed);
+	store(&b->there, 1);
+}
+
+void keeper_show_gates(struct keeper *k, const struct keeper_lane *l)
+{
+	for (unsigned i = 0; i < l->classes; i++)
+		if (l->gate[i].page)
+			show(&k->board->lane[l - k->lane].gate[i], &l->gate[i], &l->page->gate_base[i]);
+}
