@@ -8,8 +8,8 @@ import socket
 from . import tools
 
 SOURCES = "198.18.0.0/15"  # nobody's: RFC 2544
-BYTES = 200  # behind the UDP header of each packet
-ON_WIRE = BYTES + 28  # as the gate counts it
+BYTES = 228  # behind the UDP header of each packet
+LENGTH = BYTES + 28  # as the gate counts it
 
 
 def allow(bench):
@@ -134,6 +134,10 @@ class Flood:
 
     def finish(self, timeout=120):
         return self.sender.result(timeout)
+
+    def stop(self):
+        self.sender.stop()
+        return self.finish()
 
     def __exit__(self, *_):
         if self.sender:
