@@ -4,21 +4,26 @@ from lib import books, gate
 from lib.traffic import Stream
 
 GOAL = 0.95  # of no queue
+REMEDIES = {"deadline": None, "breaker": "on", "hung": None}  # as `spillway run` has them
+CASES = {"": {**REMEDIES, "gate": "on"}, "_breaker_off": {**REMEDIES, "breaker": "off", "gate": "on"},
+         "_no_deadline": {"gate": "on"}}
 
 
 def row(bench):
-    """No queue, the flag alone, the gate, GSO on and off: in turn, round by round."""
-    seconds, rounds = (1, 1) if bench.quick else (3, 5)
-    rates, inspected, count = {"no_queue": []}, {}, 0
-    for _ in range(rounds):
-        count += 1
+    """No queue, the flag alone, the gate with run's defaults, without breaker, and with nothing else, GSO on and off: in
+    turn, round by round."""
+    seconds, rounds = (1, 1) if bench.quick else (10, 3)
+    cases = {"": CASES[""]} if bench.quick else CASES
+    rates, inspected = {"no_queue": []}, {}
+    for number in range(1, rounds + 1):
         rates["no_queue"].append(Stream(bench.a, bench.b, seconds).run().mbits())
         for gso in ("on", "off"):
             rates.setdefault(f"flag_gso_{gso}", []).append(_flag(bench, seconds, gso))
-            name = f"gso_{gso}"
-            rate, share = _gate(bench, f"gate_{name}_{count}", seconds, gso)
-            rates.setdefault(name, []).append(rate)
-            inspected.setdefault(name, []).append(share)
+            for case, options in cases.items():
+                name = f"gso_{gso}{case}"
+                rate, share = _gate(bench, f"gate_{name}_{number}", seconds, gso, options)
+                rates.setdefault(name, []).append(rate)
+                inspected.setdefault(name, []).append(share)
         bench.tell(", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items()) + " Mbit/s")
     _tell(bench, rates, inspected)
 
@@ -28,14 +33,15 @@ def _flag(bench, seconds, gso):
         return Stream(bench.a, bench.b, seconds).run().mbits()
 
 
-def _gate(bench, name, seconds, gso):
+def _gate(bench, name, seconds, gso, options):
     """Mbit/s, and the share that was inspected all the same."""
-    with bench.interceptor(True, gso=gso, gate="on") as interceptor, \
+    whole = gso == "on"
+    with bench.interceptor(True, gso=gso, **options) as interceptor, \
             gate.rules(bench, f"INPUT -p tcp -m mac --mac-source {bench.a.mac}"):
         rate = Stream(bench.a, bench.b, seconds).run().mbits()
         interceptor.wait_held(0, timeout=3)
-        queue, counts = gate.settled(bench, interceptor, whole=gso == "on")
-    gate.check(bench, name, queue, counts, whole=gso == "on")
+        queue, counts = gate.settled(bench, interceptor, whole=whole)
+    gate.check(bench, name, queue, counts, whole=whole)
     return rate, books.inspected(queue) / max(queue["seen"], 1)
 
 
@@ -48,4 +54,5 @@ def _tell(bench, rates, inspected):
         share = report.figure(f"gate_{name}_of_no_queue", "ratio", ratios, f"gate_{name} / gate_no_queue, round by round")
         if name in inspected:
             report.figure(f"gate_{name}_inspected", "share", inspected[name], "of what came")
+        if name in ("gso_on", "gso_off"):
             bench.goal(f"gate_{name}_at_least_{GOAL}", share >= GOAL, f"median {share:.3f} of no queue")
