@@ -84,7 +84,7 @@ BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out $(if $(GATE_LACKS),b
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
 
-.PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check bench install format lint clean
+.PHONY: all help deps deps-check lib tests bench-programs fuzzers man demo check check-kernels bench install format lint clean
 .DELETE_ON_ERROR:
 
 all: deps-check
@@ -98,6 +98,7 @@ help:
 	@echo "make deps     install the Debian packages that building, testing and the lab need (as root)"
 	@echo "make demo     the experiment of 2012 on this machine's kernel, with its table and chart"
 	@echo "make check    the tests; make check T=name runs one; make check T=list lists them"
+	@echo "make check-kernels  those that stand on the kernel, on Debian's 6.1 and 6.12 (emulated) and the running one"
 	@echo "make bench    Spillway beside a plain libnetfilter_queue loop and beside no queue"
 	@echo "make install  DESTDIR, PREFIX as usual"
 	@echo "make lint     clang-format and clang-tidy; make format rewrites"
@@ -193,16 +194,17 @@ $(BUILD)/tests/unit/test_gate: $(BUILD)/gate/lacks
 endif
 $(BUILD)/tests/net/gate: $(CORE_A)
 $(BUILD)/tests/net/gate: MORE := $(GATE_LIBS)
+$(BUILD)/tests/net/feature: $(CORE_A)
 $(BUILD)/tests/net/differential: $(call obj,$(wildcard tests/net/differential/*.c)) $(SIM_A)
 $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MNL_LIBS) $(NFQ_LIBS) $(MORE)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $(filter %.o,$^) $(filter-out $(LIB_A),$(filter %.a,$^)) $(LIB_A) $(MNL_LIBS) $(NFQ_LIBS) $(CLI_LIBS) $(MORE)
 # Never instrumented: it stands before the sanitizer's own allocator.
 $(BUILD)/tests/net/%.so: tests/net/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(BASE)) $(CFLAGS) $(LDFLAGS) -shared -o $@ $< -ldl
+	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(BASE)) $(CFLAGS) $(LDFLAGS) -shared -o $@ $< -ldl $(MNL_LIBS)
 bench-programs: $(BENCH)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
@@ -250,6 +252,11 @@ check:
 	@tools/deps need check
 	+@$(MAKE) --no-print-directory build tests bench-programs
 	@BUILD=$(BUILD) tests/run $(T)
+
+check-kernels:
+	@tools/deps need kernels
+	+@$(MAKE) --no-print-directory build tests bench-programs
+	@BUILD=$(BUILD) tests/kernels/run
 
 bench:
 	@tools/deps need check

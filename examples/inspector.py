@@ -14,8 +14,8 @@ import struct
 import sys
 import time
 
-VERSION = 2
-RING, ANSWER, ANSWERS_BYTES = 8192, 48, 4591616
+VERSION = 3
+RING, ANSWER, ANSWERS_BYTES = 8192, 48, 4603904
 STATE_BYTES = 808
 READY, COPY_RANGE, FIRST_ANSWER = 8, 12, 64  # offsets on the answers page
 HAND = 16

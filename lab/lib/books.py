@@ -2,6 +2,7 @@
 """Spillway's ledger as status shows it: sums, and the comparison with what the kernel's own rules counted."""
 import time
 
+from .hosts import PATIENCE
 from .sandbox import LabError
 
 
@@ -28,7 +29,7 @@ def reasons(queue):
 def settled(interceptor, number=0, seconds=5.0, came=None):
     """The queue's books once nothing is held and nothing unexplained; with came(), which says what the rule has counted,
     once they have that many, too (the counter in front is read every second). Or as they are after so many seconds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         try:
             queue = interceptor.queue(number)

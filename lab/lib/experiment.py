@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import subprocess
 import time
 
@@ -23,12 +24,13 @@ class Bench:
         self.options = options
         self.quick = options.quick
         self.seed = options.seed
+        self.nft = options.backend == "nft"
         self.panels = []  # what the chart will show
 
     def run(self, fail_open=True, **options):
         """A `spillway run` on b with the command's own defaults, and the options given."""
         for number in QUEUES:
-            self.b.counter(number)
+            self.counter(number)
         given = {"length": None, "inspect": "accept", "gso": None, "deadline": None, "breaker": None, "hung": None,
                  "switch": None}
         given.update(options)
@@ -50,14 +52,42 @@ class Bench:
             for rule in added:
                 self.b.iptables(f"-t {table} {rule.replace('-A', '-D', 1)}", family=family)
 
+    def counter(self, number):
+        """Makes the counter before a queue's rules, which the ledger reads; for iptables, the words of its match."""
+        if not self.nft:
+            return self.b.counter(number)
+        self.b.run(["nft", f"add table inet spillway; add counter inet spillway spillway-{number}"])
+        return ""
+
     def queued(self, *matches, number=0):
-        """What matches (iptables words) is counted and goes to the queue, past it where nobody is bound."""
-        target = f"{self.b.counter(number)} -j NFQUEUE --queue-num {number} --queue-bypass"
+        """What matches (iptables words: -p PROTOCOL [--dport PORT]) is counted and goes to the queue, past it where
+        nobody is bound."""
+        if self.nft:
+            return self._queued_nft(matches, number)
+        target = f"{self.counter(number)} -j NFQUEUE --queue-num {number} --queue-bypass"
         return self.rules(*(f"-A INPUT -i eth0 {match} {target}" for match in matches))
+
+    @contextlib.contextmanager
+    def _queued_nft(self, matches, number):
+        """The same by the rules that `spillway rules` makes."""
+        added = []
+        try:
+            for match in matches:
+                traffic = match.replace("-p ", "--protocol ").replace("--dport ", "--port ").split()
+                words = [self.binary, "rules", "--backend", "nft", "--queue", number, "--hook", "input", *traffic]
+                self.b.run([*words, "--apply"])
+                added.append(words)
+            yield
+        finally:
+            for words in added:
+                self.b.run([*words, "--remove"])
 
     def came(self, number=0):
         """What the rules of a queue have counted."""
-        return self.b.packets("filter", f"--queue-num {number} ", rules=None)
+        if not self.nft:
+            return self.b.packets("filter", f"--queue-num {number} ", rules=None)
+        text = self.b.run(["nft", f"list counter inet spillway spillway-{number}"]).stdout
+        return int(re.search(r"packets (\d+)", text).group(1))
 
     def tell(self, text):
         print("  " + text, flush=True)
@@ -80,6 +110,8 @@ def options(name, description, parts, more=None):
     parser.add_argument("--only", metavar="PART", action="append", choices=parts,
                         help=f"this part alone; may be repeated: {' '.join(parts)}")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of everything random (1)")
+    parser.add_argument("--backend", choices=("iptables", "nft"), default="iptables",
+                        help="what the rules that queue are made by (iptables); nft needs a kernel with nft_queue")
     if more:
         more(parser)
     return parser.parse_args()

@@ -8,9 +8,10 @@ import random
 import signal
 import time
 
+from . import hosts
 from .sandbox import LabError
 
-PATIENCE = 10.0  # seconds until a replacement must be there
+PATIENCE = 10.0 * hosts.PATIENCE  # seconds until a replacement must be there
 
 
 class Faults:

@@ -5,10 +5,14 @@ To be used inside the sandbox only. b is where the interceptor stands, a is the 
 """
 import contextlib
 import ctypes
+import os
 import re
 import subprocess
 
 from .sandbox import LabError
+
+# On a slow machine, such as an emulated one, everything may take so many times as long.
+PATIENCE = float(os.environ.get("PATIENCE", "1"))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,10 +36,10 @@ class Host:
         return subprocess.Popen(self.command(arguments), **options)
 
     def run(self, arguments, timeout=20, check=True, **options):
-        """Runs to the end, at most timeout seconds; text output in .stdout and .stderr."""
+        """Runs to the end, at most timeout seconds times PATIENCE; text output in .stdout and .stderr."""
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
-        done = subprocess.run(self.command(arguments), timeout=timeout, text=True, check=False, **options)
+        done = subprocess.run(self.command(arguments), timeout=timeout * PATIENCE, text=True, check=False, **options)
         if check and done.returncode != 0:
             words = " ".join(str(a) for a in arguments)
             raise LabError(f"{words}: exit {done.returncode}: {(done.stderr or '').strip()}")

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 
+from .hosts import PATIENCE
 from .sandbox import RUN, LabError
 
 _number = itertools.count(1)
@@ -74,7 +75,7 @@ class Interceptor:
         over from a dead one."""
         with open(self.log, "ab") as log:
             self.process = self.host.start(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise LabError(f"spillway run: exit {self.process.returncode}: {self.last_log()}")
@@ -150,7 +151,7 @@ class Interceptor:
 
     def pid(self, who, timeout=5.0):
         """The pid of one of the first lane's processes; waits where it is just being replaced."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while time.monotonic() < end:
             status = self.look()
             pid = status and self._of(status, who)["pid"]
@@ -178,7 +179,7 @@ class Interceptor:
     def upgrade(self):
         """spillway upgrade: keeper, engine and inspector become new ones. While another one is under way, it is asked
         again, for ten seconds."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * PATIENCE
         while True:
             done = self.command("upgrade", check=False)
             if done.returncode == 0:
@@ -200,7 +201,7 @@ class Interceptor:
     def switch(self, on, timeout=2.0):
         """Turns fail-open by the switch file; returns when status shows it."""
         self._write_switch(on)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while self.queue()["fail_open"] != on:
             if time.monotonic() > end:
                 raise LabError(f"the switch file was turned to {int(on)}, but status shows no change in {timeout} s")
@@ -211,7 +212,7 @@ class Interceptor:
 
     def wait_held(self, number, timeout):
         """Waits until so many packets are held by the kernel; returns the last number seen."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while True:
             held = self.held()
             if held == number or time.monotonic() > end:
@@ -256,7 +257,7 @@ class _Stopped:
 
     def __enter__(self):
         os.kill(self.pid, signal.SIGSTOP)
-        end = time.monotonic() + 2
+        end = time.monotonic() + 2 * PATIENCE
         while time.monotonic() < end:
             with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as f:
                 if f.read().rsplit(")", 1)[1].split()[0] == "T":

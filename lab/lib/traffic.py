@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+from .hosts import PATIENCE
 from .sandbox import LabError
 
 PORT = 5201
@@ -135,9 +136,9 @@ class Datagrams:
     def receive(self, expected=None, timeout=1.0, quiet=0.2):
         """Reads what arrives: until `expected` have arrived in all, or `quiet` seconds pass without any, or
         `timeout`. Returns how many have arrived in all."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         last = time.monotonic()
-        while time.monotonic() < end and time.monotonic() - last < quiet:
+        while time.monotonic() < end and time.monotonic() - last < quiet * PATIENCE:
             if self._read():
                 last = time.monotonic()
             if expected is not None and len(self.arrived) >= expected:

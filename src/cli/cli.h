@@ -16,6 +16,7 @@ int audit_verb(int argc, char **argv);
 int upgrade_verb(int argc, char **argv);
 int lab_verb(int argc, char **argv);
 int rules_verb(int argc, char **argv);
+int doctor_verb(int argc, char **argv);
 
 /* Parsers: true where all of text is a value of this form. */
 bool parse_number(const char *text, uint64_t max, uint64_t *value);

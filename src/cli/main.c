@@ -23,6 +23,7 @@ static const struct {
     {"audit", audit_verb, "compare a running one's two books"},
     {"upgrade", upgrade_verb, "replace a running one by its new version while packets go on"},
     {"rules", rules_verb, "the firewall rules that bring packets to the queue and count them"},
+    {"doctor", doctor_verb, "what is wrong with the kernel, the rules and the queues here, and what to do"},
     {"lab", lab_verb, "run an experiment on this machine's kernel, in namespaces of its own"},
 };
 

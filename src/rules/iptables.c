@@ -167,7 +167,7 @@ static int apply_rules(const struct rule *r, FILE *out, char error[FIREWALL_ERRO
 
 static int fail_counter(int err, char error[FIREWALL_ERROR])
 {
-	if (err == -EINVAL || err == -EOPNOTSUPP)
+	if (err == -EINVAL || err == -EOPNOTSUPP || err == -EPROTONOSUPPORT)
 		return firewall_fail(error, -EOPNOTSUPP,
 				     "the kernel has no nfacct objects, with which the rules count; load "
 				     "nfnetlink_acct, or use a kernel with CONFIG_NETFILTER_NETLINK_ACCT");

@@ -56,7 +56,7 @@ def holds(what, fact):
 
 def until(what, fact, seconds=20):
     """Waits until fact() holds: for things that happen in another process, on a machine that may be busy."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * hosts.PATIENCE
     while not fact():
         holds(f"{what}: not within {seconds} s", time.monotonic() < end)
         time.sleep(0.01)
