@@ -5,6 +5,7 @@ The run loads and pins the gate; so it is started first (`bench.run(gate="on")`)
 """
 import contextlib
 import re
+import shutil
 import time
 
 from . import bpf, books
@@ -26,7 +27,7 @@ def chain_of(number):
 def rules(bench, *matches, number=0):
     """What matches (iptables words that begin with the hook: "INPUT -i eth0 -p udp") goes through the gate: a chain of
     mangle counts it, queues what the gate admits, drops what it shuts, and lets the rest go on. The chain is whole
-    before anything is sent there."""
+    before anything is sent there. At the end the pins go, too: the next run begins with no flows."""
     host, chain = bench.b, chain_of(number)
     steps = [f"{host.counter(number)}",
              f"-m bpf --object-pinned {pinned(number, 'gate')} -j NFQUEUE --queue-num {number} --queue-bypass",
@@ -40,6 +41,7 @@ def rules(bench, *matches, number=0):
     finally:
         host.iptables(f"-t {TABLE} -F {chain}")
         host.iptables(f"-t {TABLE} -X {chain}")
+        shutil.rmtree(f"{ROOT}/queue-{number}", ignore_errors=True)
 
 
 def counted(bench, number=0):
