@@ -76,9 +76,10 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.
 NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(filter-out tests/net/fail_%.c,$(wildcard tests/net/*.c)))
 # Preloaded by tests.
 PRELOAD := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%.so,$(wildcard tests/net/fail_*.c))
-# What the lab's experiments start: programs, and a plug-in.
-LAB_PLUGIN := $(BUILD)/lab/slow.so
-LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out lab/tools/slow.c,$(wildcard lab/tools/*.c)))
+# What the lab's experiments start: programs, and plug-ins.
+PLUGINS := slow paced trusting
+LAB_PLUGIN := $(PLUGINS:%=$(BUILD)/lab/%.so)
+LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out $(PLUGINS:%=lab/tools/%.c),$(wildcard lab/tools/*.c)))
 BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out $(if $(GATE_LACKS),bench/gate.c),$(wildcard bench/*.c)))
 FUZZ := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*.c))
 MAN := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd))
@@ -212,12 +213,13 @@ $(BUILD)/bench/gate: $(CORE_A) $(LIB_A)
 $(BUILD)/bench/gate: MORE := $(MNL_LIBS) $(GATE_LIBS)
 
 # One of them is an inspector's program: it brings no main() of its own.
-$(BUILD)/lab/hostile: MORE := $(MAIN_A) $(LIB_A)
+$(BUILD)/lab/hostile: MORE = $(MAIN_A) $(LIB_A) $(MNL_LIBS)
 $(BUILD)/lab/hostile: $(MAIN_A) $(LIB_A)
+$(BUILD)/lab/pareto $(BUILD)/lab/crowd: MORE := -lm
 $(BUILD)/lab/%: $(BUILD)/obj/lab/tools/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $< $(MORE) $(if $(MORE),$(MNL_LIBS))
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $< $(MORE)
 $(BUILD)/lab/%.so: $(BUILD)/obj/lab/tools/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The gate in front of a queue on a host: its rules, what they have counted, and that against the gate's own books.
+
+The run loads and pins the gate; so it is started first (`bench.run(gate="on")`), then come the rules.
+"""
+import contextlib
+import re
+import shutil
+import time
+
+from . import bpf, books
+
+ROOT = "/sys/fs/bpf/spillway"  # in the sandbox a BPF file system of its own
+TABLE = "mangle"
+MAPS = ("page", "cpus", "oneway", "twoway")
+
+
+def pinned(number, what):
+    return f"{ROOT}/queue-{number}/{what}"
+
+
+def chain_of(number):
+    return f"SPILLWAY-GATE-{number}"
+
+
+@contextlib.contextmanager
+def rules(bench, *matches, number=0):
+    """What matches (iptables words that begin with the hook: "INPUT -i eth0 -p udp") goes through the gate: a chain of
+    mangle counts it, queues what the gate admits, drops what it shuts, and lets the rest go on. The chain is whole
+    before anything is sent there. At the end the pins go, too: the next run begins with no flows."""
+    host, chain = bench.b, chain_of(number)
+    steps = [f"{host.counter(number)}",
+             f"-m bpf --object-pinned {pinned(number, 'gate')} -j NFQUEUE --queue-num {number} --queue-bypass",
+             f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", "-j ACCEPT"]
+    host.iptables(f"-t {TABLE} -N {chain}")
+    try:
+        for step in steps:
+            host.iptables(f"-t {TABLE} -A {chain} {step}")
+        with bench.rules(*(f"-A {match} -j {chain}" for match in matches), table=TABLE):
+            yield
+    finally:
+        host.iptables(f"-t {TABLE} -F {chain}")
+        host.iptables(f"-t {TABLE} -X {chain}")
+        shutil.rmtree(f"{ROOT}/queue-{number}", ignore_errors=True)
+
+
+def counted(bench, number=0):
+    """What the chain's rules have counted: came, queued, dropped, passed."""
+    text = bench.b.run(["iptables-save", "-c", "-t", TABLE]).stdout
+    found = re.findall(rf"^\[(\d+):\d+\] -A {chain_of(number)}(?: |$)", text, re.M)
+    return dict(zip(("came", "queued", "dropped", "passed"), map(int, found)))
+
+
+def came(bench, number=0):
+    return counted(bench, number)["came"]
+
+
+def settled(bench, interceptor, number=0, seconds=5.0, whole=True, base=None):
+    """The queue's books once nothing is held and all that the rules have counted is booked, and those counts: since
+    `base`, a former counted(). Not `whole`: the kernel cuts aggregates behind the gate (GSO off), and the ledger has more
+    packets than the rules."""
+
+    def counts():
+        now = counted(bench, number)
+        return {name: now[name] - (base or {}).get(name, 0) for name in now}
+
+    queue = {}
+
+    def all_booked():
+        queue.update(books.settled(interceptor, number, seconds, came=(lambda: counts()["came"]) if whole else None))
+        return queue["gate"]["admitted"] + queue["gate"]["passed"] == counts()["came"]
+
+    wait(all_booked, seconds)  # the gate's counts are shown every second
+    return queue, counts()
+
+
+def check(bench, name, queue, counts, whole=True):
+    """The facts: ledger, gate and rules agree to the packet. `whole` as above."""
+    report, gate = bench.report, queue["gate"]
+    books.check(bench, name, queue)
+    report.check(name + "_gate_equals_rules", gate["admitted"] + gate["passed"] == counts["came"],
+                 f"the first rule counted {counts['came']:,}; the gate admitted {gate['admitted']:,}, passed {gate['passed']:,}")
+    report.check(name + "_admitted_equals_queue_rule", gate["admitted"] == counts["queued"],
+                 f"the queue rule matched {counts['queued']:,}, the gate admitted {gate['admitted']:,}")
+    report.check(name + "_passed_equals_rules", gate["passed"] == counts["dropped"] + counts["passed"],
+                 f"the last rules {counts['dropped']:,} dropped, {counts['passed']:,} passed; the gate {gate['passed']:,}")
+    if whole:
+        report.check(name + "_ledger_equals_rules", queue["seen"] == counts["came"],
+                     f"the ledger has seen {queue['seen']:,}, the first rule {counts['came']:,}")
+
+
+def memory(number=0):
+    """Bytes of each of its maps, as the kernel says."""
+    return {name: bpf.info(pinned(number, name))["memlock"] for name in MAPS}
+
+
+class Cost:
+    """With statement: the program's runs and nanoseconds inside it."""
+
+    def __init__(self, number=0, program="gate"):
+        self.path = pinned(number, program)
+        self.runs = self.ns = 0
+
+    def __enter__(self):
+        self.before = bpf.info(self.path)
+        return self
+
+    def __exit__(self, *_):
+        after = bpf.info(self.path)
+        self.runs = after["run_cnt"] - self.before["run_cnt"]
+        self.ns = after["run_time_ns"] - self.before["run_time_ns"]
+
+    def each(self):
+        return self.ns / max(self.runs, 1)
+
+
+def wait(condition, seconds):
+    """Until condition() holds; False: not within so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
