@@ -41,7 +41,7 @@ bool parse_size(const char *text, uint64_t *bytes)
 	const char *end = digits(text, UINT32_MAX, bytes);
 
 	for (size_t i = 0; end && i < sizeof(units) / sizeof(*units); i++) {
-		if (strcmp(end, units[i].unit))
+		if (strcmp(end, units[i].unit) != 0)
 			continue;
 		*bytes <<= units[i].shift;
 		return true;

@@ -165,7 +165,8 @@ static bool hopeless(const struct lane_class *c, uint64_t now)
  */
 static bool in_vain(const struct lane *l, const struct lane_class *c, uint64_t now)
 {
-	return !l->breaker && (!l->hung_ns || 3 * TRIAL * c->config.deadline_ns < 2 * l->hung_ns) && hopeless(c, now);
+	return !l->breaker && (!l->hung_ns || 3ull * TRIAL * c->config.deadline_ns < 2 * l->hung_ns) &&
+	       hopeless(c, now);
 }
 
 static void note_lateness(struct lane_class *c, uint64_t now)
