@@ -117,11 +117,12 @@ static __always_inline bool full(uint32_t times)
 	return then && READ(page.admitted_bytes) - READ(*then) >= bytes * times;
 }
 
-static __always_inline bool late(uint64_t now)
+/* As of the engine's last look: while nobody looks, nobody knows what waits, and a flow is given up for good. */
+static __always_inline bool late(void)
 {
 	const uint64_t oldest = READ(page.oldest_ns), limit = READ(page.limit_wait_ns);
 
-	return oldest && limit && older(now, oldest, limit);
+	return oldest && limit && older(READ(page.ticked_ns), oldest, limit);
 }
 
 /* Numbers the packet. The flow's number is written before the packet is on its way, so it never lags behind. */
@@ -178,7 +179,7 @@ static __always_inline void start(struct gate_flow *f, const struct packet *p, u
 	__sync_fetch_and_add(&cpu->flows, 1);
 	if (full(1))
 		reason = REASON_FULL;
-	else if (late(now))
+	else if (late())
 		reason = REASON_LATE;
 	else if (share < GATE_ALL && !established && !READ(page.never_shed) && draw(&p->key) >= share)
 		reason = REASON_LOAD;
@@ -325,7 +326,7 @@ static __always_inline void review(struct gate_flow *f, uint64_t now, struct gat
 
 	if (must)
 		ask(f, REASON_FULL, now);
-	else if (!f->pending && late(now))
+	else if (!f->pending && late())
 		ask(f, REASON_LATE, now);
 	else if (!f->pending && cutoff && f->queued_bytes >= cutoff && !READ(page.never_shed))
 		ask(f, REASON_LOAD, now);
@@ -371,7 +372,7 @@ static __always_inline uint32_t stray(uint32_t length, uint64_t now, uint32_t cl
 		return closed;
 	if (full(1)) {
 		reason = REASON_FULL;
-	} else if (late(now)) {
+	} else if (late()) {
 		reason = REASON_LATE;
 	} else {
 		admit(length, now);

@@ -440,6 +440,11 @@ static void late(void **state)
 	pass(udp_packet(1, true));
 	gate.page->oldest_ns = now_ns() - 3 * SECOND;
 	assert_int_equal(pass(udp_packet(2, true)), GATE_SPILLED_BY + REASON_LATE);
+	/* Nobody has looked for long: that is nobody's lateness. */
+	gate.page->ticked_ns = gate.page->oldest_ns + SECOND / 2;
+	gate.page->limit_tick_ns = 60 * SECOND;
+	assert_int_equal(pass(udp_packet(4, true)), GATE_ADMITTED);
+	gate.page->ticked_ns = now_ns();
 	gate.page->pending_ns = 60 * SECOND;
 	assert_int_equal(pass(udp_packet(1, true)), GATE_ADMITTED);
 	settle_all();
