@@ -298,14 +298,17 @@ static bool clear_filter(struct engine *e, unsigned i)
 
 /*
  * What came while there was a filter was shown to nobody and never will be: it is settled before an answer to a later
- * packet can come.
+ * packet can come, which would look like a lie. Where it can't be known what came, that has to wait.
  */
 static void see(struct engine *e, unsigned i)
 {
 	struct lane_class *c = &e->lane.class[i];
 
-	if (!clear_filter(e, i) || look(e, i))
+	(void)clear_filter(e, i);
+	if (look(e, i)) {
+		set_filter(e, i);
 		return;
+	}
 	lane_unseen(c);
 	for (unsigned n = 0; n < UNSEEN_STEPS && c->due > c->settled && !e->failed; n++) {
 		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
@@ -331,7 +334,8 @@ static void open_and_shut_eyes(struct engine *e)
 void engine_open_eyes(struct engine *e)
 {
 	for (unsigned i = 0; i < e->lane.classes; i++)
-		see(e, i);
+		if (clear_filter(e, i))
+			see(e, i);
 }
 
 bool engine_step(struct engine *e)
