@@ -51,6 +51,7 @@ static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, 
 		error = gate_load(dir, k->config.flows, &l->gate[i], why);
 		l->page->gated &= ~(1ull << i);
 	}
+	l->decided[i] = UINT64_MAX;
 	if (!error)
 		note_base(l, i);
 	if (!error && l->gate[i].page->flows != k->config.flows)
