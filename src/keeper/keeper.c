@@ -381,18 +381,18 @@ static void log_books(struct keeper *k, const struct keeper_lane *l, const struc
 	for (unsigned n = 0; n < lane.classes; n++) {
 		const struct lane_class *c = &lane.class[n];
 		const struct board_gate *g = &k->board->lane[l - k->lane].gate[n];
-		uint64_t spilled = 0, shut = 0, past = g->trusted;
+		uint64_t spilled = 0, shut = 0, seen = lane_seen(c) + g->trusted;
 
 		for (int i = 0; i < REASONS; i++) {
 			spilled += c->books.spilled[i] + g->spilled[i];
 			shut += c->books.shut[i] + g->shut[i];
-			past += g->spilled[i] + g->shut[i];
+			seen += g->spilled[i] + g->shut[i];
 		}
 		log_line("queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
 			 "unreconciled%s",
-			 l->page->queue[n], (unsigned long long)(lane_seen(c) + past),
-			 (unsigned long long)lane_inspected(c), (unsigned long long)spilled, (unsigned long long)shut,
-			 (unsigned long long)c->books.lost, (unsigned long long)lane_unreconciled(c),
+			 l->page->queue[n], (unsigned long long)seen, (unsigned long long)lane_inspected(c),
+			 (unsigned long long)spilled, (unsigned long long)shut, (unsigned long long)c->books.lost,
+			 (unsigned long long)lane_unreconciled(c),
 			 before->class[n].books.uncounted ? "; more may have passed uncounted" : "");
 	}
 }
