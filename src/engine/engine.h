@@ -89,12 +89,12 @@ enum engine_op {
 	/* value: its number, 0: there is none; long_value 1: it is dead, ENGINE_GONE follows; descriptors: its answers,
 	 * its pidfd. First of all requests */
 	ENGINE_INSPECTOR,
-	ENGINE_GONE,      /* the inspector has ended; value: enum lane_reason */
-	ENGINE_LEAVE,     /* let the inspector finish and leave */
-	ENGINE_DOWN_LONG, /* there will be no inspector soon */
-	ENGINE_NOT_HUNG,  /* it merely lacked a CPU */
-	ENGINE_POISON,    /* long_value: the flow's hash; value: slot in state.poison */
-	ENGINE_COUNTER,   /* long_value: what the class's counter has beyond; value: 1: another counter than before */
+	ENGINE_GONE,          /* the inspector has ended; value: enum lane_reason */
+	ENGINE_LEAVE,         /* let the inspector finish and leave */
+	ENGINE_DOWN_LONG,     /* there will be no inspector soon */
+	ENGINE_NOT_HUNG,      /* it merely lacked a CPU */
+	ENGINE_POISON,        /* long_value: the flow's hash; value: slot in state.poison */
+	ENGINE_COUNTER,       /* long_value: what the class's counter has beyond; value: enum engine_counter */
 	ENGINE_SET_FAIL_OPEN, /* value: 0 or 1 */
 	ENGINE_SET_LENGTH,
 	ENGINE_TURN,     /* by hand: value 1: open or shut by policy, 0: inspect again */
@@ -103,6 +103,8 @@ enum engine_op {
 	ENGINE_WORD,     /* engine to keeper, unasked: look at the page */
 	ENGINE_OPS
 };
+
+enum engine_counter { COUNTER_SAME, COUNTER_OTHER, COUNTER_NONE };
 
 struct engine_request {
 	uint32_t op;

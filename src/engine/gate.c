@@ -155,14 +155,16 @@ void engine_gate_trust(struct engine *e)
 	if (!e->answers || e->lane.inspector != e->inspector)
 		return;
 	produced = __atomic_load_n(&e->answers->trusts, __ATOMIC_ACQUIRE);
-	/* What it has overwritten meanwhile is its own loss. */
-	if (produced - e->trusts > CHANNEL_TRUSTS)
-		e->trusts = produced - CHANNEL_TRUSTS;
+	/* What it has overwritten meanwhile is its own loss; the slot of the one before may be half written. */
+	if (produced - e->trusts >= CHANNEL_TRUSTS)
+		e->trusts = produced - CHANNEL_TRUSTS + 1;
 	for (unsigned n = 0; e->trusts != produced && n < TRUSTS_A_STEP; n++, e->trusts++) {
 		struct channel_trust t;
 
 		memcpy(&t, &e->answers->trust[e->trusts % CHANNEL_TRUSTS], sizeof(t));
-		__asm__ __volatile__("" ::: "memory");
-		trust(e, &t);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		/* Half of one flow and half of another would be a third one, of which nobody has said anything. */
+		if (__atomic_load_n(&e->answers->trusts, __ATOMIC_RELAXED) - e->trusts < CHANNEL_TRUSTS)
+			trust(e, &t);
 	}
 }

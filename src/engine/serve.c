@@ -111,7 +111,12 @@ static int poison(struct engine *e, const struct engine_request *q)
 
 static int counter(struct engine *e, const struct engine_request *q)
 {
-	lane_counted(&e->lane.class[q->class], q -> long_value, q -> value != 0);
+	struct lane_class *c = &e->lane.class[q->class];
+
+	if (q->value == COUNTER_NONE)
+		lane_uncounted(c);
+	else
+		lane_counted(c, q->long_value, q->value == COUNTER_OTHER);
 	return 0;
 }
 

@@ -278,30 +278,37 @@ static void fail(struct engine *e, int error)
 }
 
 /* No packet message comes into the socket while it is set; the kernel holds the packets all the same. */
-static void set_filter(struct engine *e, unsigned i, bool set)
+static void set_filter(struct engine *e, unsigned i)
 {
 	static struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
 	const struct sock_fprog program = {.len = 1, .filter = &nothing};
-	int none = 0, fd = spw_queue_fd(e->queue[i]);
 
-	if (set)
-		(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
-	else
-		(void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
-	e->blind[i] = set;
+	(void)setsockopt(spw_queue_fd(e->queue[i]), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	e->blind[i] = true;
+}
+
+/* True where there was one. */
+static bool clear_filter(struct engine *e, unsigned i)
+{
+	int none = 0;
+
+	e->blind[i] = false;
+	return !setsockopt(spw_queue_fd(e->queue[i]), SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
 }
 
 /*
- * Only behind a commit, so that a successor knows of the filter. What came meanwhile was shown to nobody and never will
- * be: it is settled before an answer to a later packet can come.
+ * What came while there was a filter was shown to nobody and never will be: it is settled before an answer to a later
+ * packet can come, which would look like a lie. Where it can't be known what came, that has to wait.
  */
 static void see(struct engine *e, unsigned i)
 {
 	struct lane_class *c = &e->lane.class[i];
 
-	set_filter(e, i, false);
-	if (look(e, i))
+	(void)clear_filter(e, i);
+	if (look(e, i)) {
+		set_filter(e, i);
 		return;
+	}
 	lane_unseen(c);
 	for (unsigned n = 0; n < UNSEEN_STEPS && c->due > c->settled && !e->failed; n++) {
 		(void)lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
@@ -316,16 +323,18 @@ static void open_and_shut_eyes(struct engine *e)
 		bool blind = e->lane.class[i].blind;
 
 		if (blind && !e->blind[i])
-			set_filter(e, i, true);
+			set_filter(e, i);
 		else if (!blind && e->blind[i])
 			see(e, i);
 	}
 }
 
+/* The socket itself knows: the page says whether there should be one, and its engine may have died before the change.
+ */
 void engine_open_eyes(struct engine *e)
 {
 	for (unsigned i = 0; i < e->lane.classes; i++)
-		if (e->lane.class[i].blind)
+		if (clear_filter(e, i))
 			see(e, i);
 }
 

@@ -193,6 +193,8 @@ void answer_trust(struct answerer *a, unsigned class, const struct spw_flow *flo
 	const uint64_t n = a->out->trusts;
 	struct channel_trust *t = &a->out->trust[n % CHANNEL_TRUSTS];
 
+	/* Whoever still reads the former one here sees by the count that it is being overwritten. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
 	*t = (struct channel_trust){.family = flow->family, .protocol = flow->protocol, .class = (uint8_t) class};
 	memcpy(t->address, flow->address, sizeof(t->address));
 	memcpy(t->port, flow->port, sizeof(t->port));

@@ -74,9 +74,11 @@ int keeper_start_engine(struct keeper *k, struct keeper_lane *l)
 		place(&p, l->seat.answers_fd, ENGINE_FD_ANSWERS);
 	if (l->seat.process.pidfd >= 0)
 		place(&p, l->seat.process.pidfd, ENGINE_FD_INSPECTOR);
-	for (unsigned i = 0; i < l->classes; i++)
+	for (unsigned i = 0; i < l->classes; i++) {
+		l->page->gate_bytes[i] = l->buffer[i] > 0 ? (uint64_t)l->buffer[i] / 2 : 0;
 		for (unsigned g = 0; l->gate[i].page && g < GATE_FDS; g++)
 			place(&p, l->gate[i].fd[g], ENGINE_FD_GATE + (int)(i * GATE_FDS + g));
+	}
 	s.fd_count = p.count;
 	l->page->ticked_ns = clock_ns();
 	l->engine_watch.since_ns = 0;

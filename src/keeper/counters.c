@@ -5,6 +5,8 @@
  */
 #include "keeper/internal.h"
 
+#include "log/log.h"
+
 #include <string.h>
 
 #define PERIOD_NS 1000000000ull
@@ -74,6 +76,52 @@ void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, 
 	lane_counted(c, (int64_t)packets, false);
 }
 
+static uint64_t decided(const struct gate *g)
+{
+	struct gate_cpu sum;
+	uint64_t packets = 0;
+
+	gate_books(g, &sum);
+	for (unsigned column = 0; column < GATE_COLUMNS; column++)
+		packets += sum.column[column].packets;
+	return packets;
+}
+
+/* What came to the queue or to the rules' own counter, whichever there is. */
+static uint64_t came(struct keeper *k, const struct keeper_lane *l, unsigned i, const struct lane_class *c)
+{
+	struct spw_queue_stat stat;
+	uint64_t sum = 0, bytes;
+
+	if (k->counter.fd < 0 || spw_counter_read(&k->counter, l->page->queue[i], &sum, &bytes))
+		sum = 0;
+	return spw_queue_stat(l->queue[i], &stat) ? sum : sum + lane_widen(c->ids, stat.id_sequence);
+}
+
+/*
+ * Rules bring packets that the gate never sees: none came to it, but more to the queue than can be on the way. So it is
+ * no counter, until it has decided again.
+ */
+static bool goes_round(struct keeper *k, struct keeper_lane *l, unsigned i, const struct lane_class *c)
+{
+	const struct gate *g = &l->gate[i];
+	const uint64_t before = g->page ? decided(g) : 0, now = g->page ? came(k, l, i, c) : 0;
+
+	if (!g->page)
+		return false;
+	if (before != l->decided[i] || decided(g) != before) {
+		l->decided[i] = before;
+		l->came[i] = now;
+		l->round[i] = false;
+	} else if (!l->round[i] && (int64_t)(now - l->came[i]) > 2 * (int64_t)g->cpu_count) {
+		l->round[i] = true;
+		log_line("queue %u: packets come to it that its gate does not see, so nobody counts what passes; bring "
+			 "it in with spillway rules --gate --apply",
+			 l->page->queue[i]);
+	}
+	return l->round[i];
+}
+
 static void read_class(struct keeper *k, struct keeper_lane *l, unsigned i, const struct lane_class *c)
 {
 	struct reading r;
@@ -81,10 +129,17 @@ static void read_class(struct keeper *k, struct keeper_lane *l, unsigned i, cons
 	struct engine_request q = {.op = ENGINE_COUNTER, .class = i};
 
 	/* Without F_GSO the queue numbers segments and the rule counts aggregates: they can't be compared. */
-	if (!c->config.gso || !read_least(k, l, i, c, &r))
+	if (!c->config.gso)
+		return;
+	if (goes_round(k, l, i, c)) {
+		q.value = COUNTER_NONE;
+		(void)keeper_ask(l, &q, &reply);
+		return;
+	}
+	if (!read_least(k, l, i, c, &r))
 		return;
 	q.long_value = r.beyond;
-	q.value = r.packets < l->counted[i];
+	q.value = r.packets < l->counted[i] ? COUNTER_OTHER : COUNTER_SAME;
 	if (!keeper_ask(l, &q, &reply)) /* that it is another counter has to be heard */
 		l->counted[i] = r.packets;
 }

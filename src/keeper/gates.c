@@ -51,6 +51,7 @@ static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, 
 		error = gate_load(dir, k->config.flows, &l->gate[i], why);
 		l->page->gated &= ~(1ull << i);
 	}
+	l->decided[i] = UINT64_MAX;
 	if (!error)
 		note_base(l, i);
 	if (!error && l->gate[i].page->flows != k->config.flows)
@@ -73,20 +74,23 @@ static void say_left_behind(const struct keeper_lane *l, unsigned i)
 			 l->page->queue[i]);
 }
 
+/* A lane that was taken over keeps its gates: what they have decided is in its books. */
+static bool has_gate(const struct keeper *k, const struct keeper_lane *l, unsigned i)
+{
+	return k->config.gate || l->page->gated & 1ull << i;
+}
+
 int keeper_open_gates(struct keeper *k, struct keeper_lane *l)
 {
 	struct gate_why why = {""};
 	int error = 0;
 
 	l->page->cutoff = k->config.cutoff;
-	for (unsigned i = 0; i < l->classes && !error; i++) {
-		if (!k->config.gate) {
+	for (unsigned i = 0; i < l->classes && !error; i++)
+		if (has_gate(k, l, i))
+			error = open_gate(k, l, i, &why);
+		else
 			say_left_behind(l, i);
-			continue;
-		}
-		l->page->gate_bytes[i] = l->buffer[i] > 0 ? (uint64_t)l->buffer[i] / 2 : 0;
-		error = open_gate(k, l, i, &why);
-	}
 	if (!error)
 		return EXIT_DONE;
 	keeper_close_gates(l);

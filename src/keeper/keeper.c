@@ -125,12 +125,16 @@ static int bind_classes(struct keeper *k, struct keeper_lane *l)
 	return status;
 }
 
+/* Loading a gate takes its time, and packets that are queued would wait for it; as a counter it is read before binding.
+ */
 static int make_new_lane(struct keeper *k, struct keeper_lane *l)
 {
 	int status;
 
 	l->classes = k->config.classes;
 	status = keeper_make_ledger(k, l);
+	if (!status)
+		status = keeper_open_gates(k, l);
 	return status ? status : bind_classes(k, l);
 }
 
@@ -176,7 +180,8 @@ static void say_former_options(const struct keeper *k, const struct keeper_lane 
 
 	engine_snapshot(l->page, &lane);
 	same = l->classes == c->classes && lane.breaker == c->breaker && lane.report_only == c->report_only &&
-	       lane.hung_ns == c->hung_ns && l->page->orphan_ns == c->orphan_ns && l->page->busy_ns == c->busy_ns;
+	       lane.hung_ns == c->hung_ns && l->page->orphan_ns == c->orphan_ns && l->page->busy_ns == c->busy_ns &&
+	       !l->page->gated == !c->gate;
 	for (unsigned i = 0; same && i < l->classes; i++)
 		same = l->page->queue[i] == c->queue[i] + l->number - c->first &&
 		       same_class(&lane.class[i].config, &c->class[i]);
@@ -203,14 +208,12 @@ static int start_lane(struct keeper *k, uint16_t number)
 	l->number = number;
 	if (keeper_take_stored(k, l, number)) {
 		say_former_options(k, l);
-		status = EXIT_DONE;
+		status = keeper_open_gates(k, l);
 	} else {
 		status = make_new_lane(k, l);
 	}
 	if (!status)
 		status = keeper_make_channels(k, l);
-	if (!status)
-		status = keeper_open_gates(k, l);
 	return status ? status : start_processes(k, l);
 }
 

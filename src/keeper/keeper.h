@@ -95,6 +95,9 @@ struct keeper_lane {
 	enum lane_state told_state[CHANNEL_CLASSES];
 	uint64_t told_lost[CHANNEL_CLASSES];
 	uint64_t counted[CHANNEL_CLASSES]; /* what the rule's counter said last */
+	uint64_t decided[CHANNEL_CLASSES]; /* by the gate, at the last reading; UINT64_MAX: none yet */
+	uint64_t came[CHANNEL_CLASSES];    /* since then: to the queue and the rules' counter */
+	bool round[CHANNEL_CLASSES];       /* more come there, and none to the gate */
 };
 
 #define KEEPER_ASKS 8u /* of control's requests at a time */

@@ -264,6 +264,9 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
  */
 void lane_counted(struct lane_class *c, int64_t beyond, bool fresh);
 
+/* There is no such counter, or none that sees all. */
+void lane_uncounted(struct lane_class *c);
+
 /* Opens the class (or shuts it, by its policy) for this reason: the next ticks settle what is held and then turn. */
 void lane_turn(struct lane_class *c, enum lane_reason reason);
 

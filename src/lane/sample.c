@@ -258,6 +258,12 @@ void lane_switch(struct lane_class *c, const struct lane_sample *now, const stru
 		c->books.uncounted = true;
 }
 
+void lane_uncounted(struct lane_class *c)
+{
+	c->books.uncounted |= lane_passing(c);
+	c->counted = false;
+}
+
 void lane_counted(struct lane_class *c, int64_t beyond, bool fresh)
 {
 	uint64_t *column = &c->books.spilled[c->passed_reason];
