@@ -224,7 +224,8 @@ static uint64_t discard_stale(struct engine *e, unsigned i)
 			first = lane_widen(c->settled, id);
 		if (first > c->settled)
 			return first;
-		if (what == UNREAD_PACKET)
+		/* Where ids may have no message, there are fewer than that. */
+		if (what == UNREAD_PACKET && !c->hiding && !c->pool)
 			many += (c->settled - first) / 2;
 		if (many > DISCARD_MOST)
 			many = DISCARD_MOST;

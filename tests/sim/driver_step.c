@@ -63,7 +63,7 @@ uint64_t driver_discard_stale(struct world *w, unsigned i)
 
 		if (!m.error && (id > c->settled || n >= DISCARDS_A_STEP))
 			return id;
-		if (!m.error)
+		if (!m.error && !c->hiding && !c->pool)
 			many += (c->settled - id) / 2;
 		if (many > DISCARD_MOST)
 			many = DISCARD_MOST;
