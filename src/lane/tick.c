@@ -27,6 +27,8 @@
 /* Between two looks, at most and at least. */
 #define STEP_MAX_NS  (5 * MS)
 #define STEP_MIN_NS  (MS / 4)
+/* The same where all classes are open. */
+#define STEP_OPEN_NS (25 * MS)
 /* Without an inspector for so long, a class is opened. */
 #define DOWN_NS      (100 * MS)
 /* Above any id that is assigned while the opening is carried out. */
@@ -202,16 +204,22 @@ static void find_late(struct lane_class *c, uint64_t now)
 	}
 }
 
+/* Nothing comes to the queue of such a class, and nothing of it is held: there is little to see. */
+static bool quiet(const struct lane_class *c)
+{
+	return lane_passing(c) && c->looked && !c->held && !c->turning;
+}
+
 uint64_t lane_step_ns(const struct lane *l)
 {
-	uint64_t least_ns = STEP_MAX_NS;
+	uint64_t least_ns = STEP_OPEN_NS;
 
 	for (unsigned i = 0; i < l->classes; i++) {
 		const struct lane_class *c = &l->class[i];
 		uint64_t part = c->config.deadline_ns / (late_by_habit(c, l->now_ns) ? 24 : 8);
 
-		if (part)
-			least_ns = least(least_ns, part);
+		if (!quiet(c))
+			least_ns = least(least_ns, part ? least(part, STEP_MAX_NS) : STEP_MAX_NS);
 	}
 	return most(least_ns, STEP_MIN_NS);
 }
