@@ -6,6 +6,7 @@
 #ifndef SPW_TESTS_GATE_WORLD_H
 #define SPW_TESTS_GATE_WORLD_H
 
+#include "bytes.h"
 #include "unit.h"
 
 #include "gate/gate.h"
@@ -35,23 +36,6 @@ static struct gate gate;
 static struct gate_cpu base;   /* as booked when the test began */
 static struct gate_cpu before; /* and at the last booked() */
 static int fd_gate, fd_shut, fd_tc;
-
-struct bytes {
-	size_t len;
-	uint8_t at[256];
-};
-
-static inline void add(struct bytes *b, const void *data, size_t len)
-{
-	memcpy(b->at + b->len, data, len);
-	b->len += len;
-}
-
-#define ADD(b, ...)                                                                                                    \
-	do {                                                                                                           \
-		const uint8_t part[] = {__VA_ARGS__};                                                                  \
-		add(b, part, sizeof(part));                                                                            \
-	} while (0)
 
 /* From 10.0.0.`from` to 10.0.0.`to`. */
 static inline struct bytes ipv4(uint8_t protocol, uint8_t from, uint8_t to, uint8_t options, uint16_t fragment)

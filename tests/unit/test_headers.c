@@ -3,6 +3,7 @@
  * What is read off packets: headers of every kind, cut at every length; flows and their hash; and the checksums of
  * changed packets against those of packets as they were on a wire.
  */
+#include "bytes.h"
 #include "unit.h"
 
 #include "inspect/flow.h"
@@ -12,23 +13,6 @@
 #include <spillway/packet.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct bytes {
-	size_t len;
-	uint8_t at[256];
-};
-
-static void add(struct bytes *b, const void *data, size_t len)
-{
-	memcpy(b->at + b->len, data, len);
-	b->len += len;
-}
-
-#define ADD(b, ...)                                                                                                    \
-	do {                                                                                                           \
-		const uint8_t part[] = {__VA_ARGS__};                                                                  \
-		add(b, part, sizeof(part));                                                                            \
-	} while (0)
 
 /* From 192.0.2.1 to 198.51.100.2; `options` words of options; fragment field as given. */
 static struct bytes ipv4(uint8_t protocol, uint8_t options, uint16_t fragment)
