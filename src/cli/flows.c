@@ -204,10 +204,10 @@ static int show_queue(struct output *o, uint16_t queue)
 {
 	struct gate_why why;
 	struct gate g;
-	char dir[64];
+	char dir[GATE_DIR];
 	int err;
 
-	snprintf(dir, sizeof(dir), GATE_ROOT "/queue-%u", queue);
+	gate_directory(queue, dir);
 	err = gate_open(dir, true, &g, &why);
 	if (err)
 		return failed(err, why.text);

@@ -58,21 +58,11 @@ static json_t *class_name(unsigned class, unsigned queue)
 	return class ? json_sprintf("class-%u", queue) : json_string("default");
 }
 
-/* Packets that it has decided about itself. */
-static uint64_t past(const struct board_gate *g)
-{
-	uint64_t sum = LOAD(g->trusted);
-
-	for (int r = 0; r < REASONS; r++)
-		sum += LOAD(g->spilled[r]) + LOAD(g->shut[r]);
-	return sum;
-}
-
 /* What a gate before the queue has decided itself belongs into the same columns. */
 static void add_gate(struct lane_class *c, const struct board_gate *g)
 {
-	c->passed += past(g);
-	c->beyond += (int64_t)past(g);
+	c->passed += board_gate_passed(g);
+	c->beyond += (int64_t)board_gate_passed(g);
 	c->books.trusted += LOAD(g->trusted);
 	for (int r = 0; r < REASONS; r++) {
 		c->books.spilled[r] += LOAD(g->spilled[r]);
@@ -90,7 +80,7 @@ static json_t *gate_json(const struct board_gate *g, const struct load *load, ui
 		return json_null();
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s?, s:o}", "admitted",
 			 number(LOAD(g->admitted)), "admitted_bytes", number(LOAD(g->admitted_bytes)), "passed",
-			 number(past(g)), "slot_missed", number(LOAD(g->slot_missed)), "cut_short",
+			 number(board_gate_passed(g)), "slot_missed", number(LOAD(g->slot_missed)), "cut_short",
 			 number(LOAD(g->cut_short)), "flows", number(LOAD(g->flows)), "flows_shed",
 			 number(LOAD(g->flows_shed)), "share", (double)LOAD(load->share) / LOAD_ALL, "cutoff",
 			 number(cutoff), "level", level < LOAD_LEVELS ? levels[level] : NULL, "changes",

@@ -88,7 +88,7 @@ static uint64_t oldest(const struct lane_class *c)
 }
 
 /* Measured only while the class inspects: an open one has no waiting time. */
-static void shed(struct engine *e, unsigned i, uint64_t now)
+static void shed(struct engine *e, unsigned i, const struct gate_look *look)
 {
 	const struct lane_class *c = &e->lane.class[i];
 	struct load *load = &e->page->load[i];
@@ -97,7 +97,7 @@ static void shed(struct engine *e, unsigned i, uint64_t now)
 	    .inspected = lane_inspected(c) + c->books.late_answers,
 	    .late = c->books.spilled[REASON_LATE] + c->books.shut[REASON_LATE],
 	    .held = c->held,
-	    .age_ns = oldest(c) && now > oldest(c) ? now - oldest(c) : 0,
+	    .age_ns = look->oldest_ns && look->now_ns > look->oldest_ns ? look->now_ns - look->oldest_ns : 0,
 	};
 	struct gate_cpu sum;
 
@@ -107,20 +107,20 @@ static void shed(struct engine *e, unsigned i, uint64_t now)
 	s.admitted = sum.flows - sum.flows_refused;
 	s.refused = sum.flows_refused;
 	s.passed = sum.column[GATE_SPILLED_BY + REASON_LOAD].packets + sum.column[GATE_SHUT_BY + REASON_LOAD].packets;
-	load_step(load, now, &s);
+	load_step(load, look->now_ns, &s);
 	gate_set_shedding(e->gate[i].page, load->share, load->tail ? e->page->cutoff : 0);
 }
 
 void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted)
 {
 	const struct lane_class *c = &e->lane.class[i];
-	const struct gate_look look = {
-	    .now_ns = clock_ns(), .admitted = admitted, .held = c->held, .oldest_ns = oldest(c)};
+	struct gate_look look;
 
 	if (!e->gate[i].page)
 		return;
+	look = (struct gate_look){.now_ns = clock_ns(), .admitted = admitted, .held = c->held, .oldest_ns = oldest(c)};
 	gate_look(e->gate[i].page, &e->gate_engine[i], &look);
-	shed(e, i, look.now_ns);
+	shed(e, i, &look);
 }
 
 void engine_gate_mode(struct engine *e, unsigned i)

@@ -16,6 +16,7 @@
 
 #define GATE_FLOWS   262144u /* flows, where nobody says otherwise */
 #define GATE_ROOT    "/sys/fs/bpf/spillway"
+#define GATE_DIR     64u
 #define GATE_WHY     256u
 #define GATE_TRANSIT 1000000u /* ns: a packet gets from the gate into the kernel's queue in less */
 
@@ -152,6 +153,12 @@ void gate_look(struct gate_page *page, struct gate_engine *engine, const struct 
 /* Sums up the rows; the slot stays empty. Each word is whole, but a packet may be in `packets` and not yet in `bytes`.
  */
 void gate_books(const struct gate *g, struct gate_cpu *sum);
+
+/* The packets of the columns from `from` on, before `to`, at this moment. */
+uint64_t gate_packets(const struct gate *g, unsigned from, unsigned to);
+
+/* Where a queue's gate is pinned. */
+void gate_directory(uint16_t queue, char dir[GATE_DIR]);
 
 /* A flow's key, as user space knows it. */
 struct gate_key gate_key_from(const struct spw_flow *flow, uint16_t vlan);

@@ -5,6 +5,7 @@
 #include "gate/gate.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SECOND 1000000000u
@@ -12,6 +13,13 @@
 /* In this order, as the program's other CPUs see it. */
 #define STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 #define LOAD(field)         __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+/* What is set at each step of the engine lies beside what the program reads for each packet: written only to change it.
+ */
+#define CHANGE(field, value)                                                                                           \
+	do {                                                                                                           \
+		if (LOAD(field) != (value))                                                                            \
+			STORE(field, value);                                                                           \
+	} while (0)
 
 void gate_page_begin(struct gate_page *page, uint32_t flows, uint64_t seed)
 {
@@ -29,13 +37,13 @@ void gate_page_begin(struct gate_page *page, uint32_t flows, uint64_t seed)
 static void may_shut(struct gate_page *page, bool may)
 {
 	if (may)
-		STORE(page->shuts, 1);
+		CHANGE(page->shuts, 1);
 }
 
 void gate_set_mode(struct gate_page *page, enum gate_mode mode, enum lane_reason reason)
 {
 	may_shut(page, mode == GATE_MODE_SHUT);
-	STORE(page->mode, (uint32_t)mode | (uint32_t)reason << 8);
+	CHANGE(page->mode, (uint32_t)mode | (uint32_t)reason << 8);
 }
 
 void gate_set_policy(struct gate_page *page, uint32_t shut_reasons)
@@ -63,8 +71,8 @@ void gate_set_limits(struct gate_page *page, const struct gate_limits *limits)
 
 void gate_set_shedding(struct gate_page *page, uint32_t share, uint64_t cutoff)
 {
-	STORE(page->share, share);
-	STORE(page->cutoff, cutoff);
+	CHANGE(page->share, share);
+	CHANGE(page->cutoff, cutoff);
 }
 
 void gate_set_never_shed(struct gate_page *page, bool never)
@@ -111,6 +119,22 @@ void gate_books(const struct gate *g, struct gate_cpu *sum)
 		sum->flows_shed += LOAD(cpu->flows_shed);
 		sum->flows_refused += LOAD(cpu->flows_refused);
 	}
+}
+
+uint64_t gate_packets(const struct gate *g, unsigned from, unsigned to)
+{
+	struct gate_cpu sum;
+	uint64_t packets = 0;
+
+	gate_books(g, &sum);
+	for (unsigned c = from; c < to; c++)
+		packets += sum.column[c].packets;
+	return packets;
+}
+
+void gate_directory(uint16_t queue, char dir[GATE_DIR])
+{
+	snprintf(dir, GATE_DIR, GATE_ROOT "/queue-%u", queue);
 }
 
 struct gate_key gate_key_from(const struct spw_flow *flow, uint16_t vlan)

@@ -53,6 +53,17 @@ struct board_gate {
 	uint64_t slot_missed, cut_short, flows, flows_shed;
 };
 
+/* Packets that it has decided about itself. */
+static inline uint64_t board_gate_passed(const struct board_gate *g)
+{
+	uint64_t sum = __atomic_load_n(&g->trusted, __ATOMIC_RELAXED);
+
+	for (unsigned r = 0; r < REASONS; r++)
+		sum +=
+		    __atomic_load_n(&g->spilled[r], __ATOMIC_RELAXED) + __atomic_load_n(&g->shut[r], __ATOMIC_RELAXED);
+	return sum;
+}
+
 struct board_lane {
 	uint16_t lane; /* its number: that of its first queue */
 	struct board_process engine, inspector;

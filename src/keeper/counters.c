@@ -78,13 +78,7 @@ void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, 
 
 static uint64_t decided(const struct gate *g)
 {
-	struct gate_cpu sum;
-	uint64_t packets = 0;
-
-	gate_books(g, &sum);
-	for (unsigned column = 0; column < GATE_COLUMNS; column++)
-		packets += sum.column[column].packets;
-	return packets;
+	return gate_packets(g, 0, GATE_COLUMNS);
 }
 
 /* What came to the queue or to the rules' own counter, whichever there is. */

@@ -12,11 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void directory(char *buf, size_t size, uint16_t queue)
-{
-	snprintf(buf, size, GATE_ROOT "/queue-%u", queue);
-}
-
 static int exit_status(int error)
 {
 	switch (error) {
@@ -42,10 +37,10 @@ static void note_base(struct keeper_lane *l, unsigned i)
 /* One that rules refer to already goes on: else they would keep another one, that nobody tells anything. */
 static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, struct gate_why *why)
 {
-	char dir[64];
+	char dir[GATE_DIR];
 	int error;
 
-	directory(dir, sizeof(dir), l->page->queue[i]);
+	gate_directory(l->page->queue[i], dir);
 	error = gate_open(dir, false, &l->gate[i], why);
 	if (error == -ENOENT) {
 		error = gate_load(dir, k->config.flows, &l->gate[i], why);
@@ -64,10 +59,10 @@ static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, 
 /* Rules that still ask a gate that nobody tells anything: everything goes by its policy for `down`. */
 static void say_left_behind(const struct keeper_lane *l, unsigned i)
 {
-	char dir[64];
+	char dir[GATE_DIR];
 	struct stat st;
 
-	directory(dir, sizeof(dir), l->page->queue[i]);
+	gate_directory(l->page->queue[i], dir);
 	if (!stat(dir, &st))
 		log_line("queue %u: an earlier run's gate may still stand before it, and lets nothing in; run with "
 			 "--gate on, or take it out with spillway rules --gate --remove",

@@ -381,12 +381,11 @@ static void log_books(struct keeper *k, const struct keeper_lane *l, const struc
 	for (unsigned n = 0; n < lane.classes; n++) {
 		const struct lane_class *c = &lane.class[n];
 		const struct board_gate *g = &k->board->lane[l - k->lane].gate[n];
-		uint64_t spilled = 0, shut = 0, seen = lane_seen(c) + g->trusted;
+		uint64_t spilled = 0, shut = 0, seen = lane_seen(c) + board_gate_passed(g);
 
 		for (int i = 0; i < REASONS; i++) {
 			spilled += c->books.spilled[i] + g->spilled[i];
 			shut += c->books.shut[i] + g->shut[i];
-			seen += g->spilled[i] + g->shut[i];
 		}
 		log_line("queue %u: ended: %llu seen: %llu inspected, %llu spilled, %llu shut, %llu lost, %llu "
 			 "unreconciled%s",

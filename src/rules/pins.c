@@ -45,10 +45,10 @@ static int fail(uint16_t queue, int err, const char *why, char error[FIREWALL_ER
 static int open_gate(uint16_t queue, bool readonly, struct gate *g, char error[FIREWALL_ERROR])
 {
 	struct gate_why why;
-	char dir[64];
+	char dir[GATE_DIR];
 	int err;
 
-	rule_gate_pins(queue, dir);
+	gate_directory(queue, dir);
 	err = gate_open(dir, readonly, g, &why);
 	return err ? fail(queue, err, why.text, error) : 0;
 }
@@ -96,14 +96,14 @@ static int attach(const char *dir, const char *device, char error[FIREWALL_ERROR
 int pins_attach(const struct rule *r, char error[FIREWALL_ERROR])
 {
 	struct gate g;
-	char dir[64];
+	char dir[GATE_DIR];
 	int err = open_gate(r->queue, false, &g, error);
 
 	if (err)
 		return err;
 	gate_set_mark(g.page, r->mark, r->mark_mask);
 	gate_close(&g);
-	rule_gate_pins(r->queue, dir);
+	gate_directory(r->queue, dir);
 	for (unsigned i = 0; i < r->device_count && !err; i++)
 		err = attach(dir, r->devices[i], error);
 	return err;
@@ -112,9 +112,9 @@ int pins_attach(const struct rule *r, char error[FIREWALL_ERROR])
 void pins_detach(uint16_t queue)
 {
 	struct if_nameindex *devices = if_nameindex();
-	char dir[64];
+	char dir[GATE_DIR];
 
-	rule_gate_pins(queue, dir);
+	gate_directory(queue, dir);
 	for (const struct if_nameindex *d = devices; d && d->if_index; d++)
 		gate_detach_tc(dir, d->if_index);
 	if_freenameindex(devices);
@@ -133,9 +133,9 @@ static bool bound(uint16_t queue)
 
 void pins_release(uint16_t queue, FILE *out)
 {
-	char dir[64];
+	char dir[GATE_DIR];
 
-	rule_gate_pins(queue, dir);
+	gate_directory(queue, dir);
 	if (!bound(queue) && !gate_unpin(dir))
 		fprintf(out, "the gate of queue %u is unpinned\n", queue);
 }

@@ -243,11 +243,6 @@ void rule_gate_chain(const struct rule *r, char name[RULE_GATE_CHAIN])
 			  : "-SHUT");
 }
 
-void rule_gate_pins(uint16_t queue, char dir[64])
-{
-	snprintf(dir, 64, GATE_ROOT "/queue-%u", queue);
-}
-
 static void add_counter(const struct rule *r, struct words *w)
 {
 	char counter[SPW_COUNTER_NAME];
@@ -266,9 +261,9 @@ static void add_queue(const struct rule *r, struct words *w)
 
 static void add_program(const struct rule *r, const char *name, struct words *w)
 {
-	char dir[64];
+	char dir[GATE_DIR];
 
-	rule_gate_pins(r->queue, dir);
+	gate_directory(r->queue, dir);
 	add_all(w, (const char *[]){"-m", "bpf", "--object-pinned", NULL});
 	words_add(w, "%s/%s", dir, name);
 }

@@ -107,9 +107,6 @@ void rule_gate_line(const struct rule *r, unsigned n, struct words *w);
 /* What iptables-restore --noflush makes the chain of, all at once, also where it is there and in use. */
 void rule_gate_write(const struct rule *r, FILE *out);
 
-/* The directory in which the queue's gate is pinned. */
-void rule_gate_pins(uint16_t queue, char dir[64]);
-
 /* nft's commands for the rule, in the order in which they are needed. */
 enum rule_nft { RULE_NFT_TABLE, RULE_NFT_COUNTER, RULE_NFT_GATE, RULE_NFT_CHAIN, RULE_NFT_RULE, RULE_NFT_COMMANDS };
 

@@ -57,13 +57,7 @@ static void look(uint64_t held)
 
 static uint64_t booked(unsigned from, unsigned to)
 {
-	struct gate_cpu sum;
-	uint64_t packets = 0;
-
-	gate_books(&gate, &sum);
-	for (unsigned c = from; c < to; c++)
-		packets += sum.column[c].packets;
-	return packets;
+	return gate_packets(&gate, from, to);
 }
 
 /* Packets that the n-th rule of OUTPUT in mangle has matched. */

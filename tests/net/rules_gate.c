@@ -34,9 +34,9 @@ static uint16_t number;
 
 static const char *pins(void)
 {
-	static char dir[64];
+	static char dir[GATE_DIR];
 
-	snprintf(dir, sizeof(dir), GATE_ROOT "/queue-%u", number);
+	gate_directory(number, dir);
 	return dir;
 }
 
@@ -121,13 +121,7 @@ static void receive(int fd, unsigned *next)
 
 static uint64_t booked(unsigned from, unsigned to)
 {
-	struct gate_cpu sum;
-	uint64_t packets = 0;
-
-	gate_books(&gate, &sum);
-	for (unsigned c = from; c < to; c++)
-		packets += sum.column[c].packets;
-	return packets;
+	return gate_packets(&gate, from, to);
 }
 
 static bool ended(pid_t child, int *status)

@@ -4,6 +4,7 @@
  */
 #include "unit.h"
 
+#include "gate/gate.h"
 #include "rules/rule.h"
 
 #include <stdlib.h>
@@ -143,7 +144,7 @@ static void gated(void **state)
 {
 	struct rule r = {.queue = 3, .hook = RULE_INPUT, .gate = true, .family = RULE_BOTH, .protocol = "udp"};
 	struct words w;
-	char dir[64];
+	char dir[GATE_DIR];
 
 	(void)state;
 	prints(&r, MAKE("3") CHAIN("iptables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
@@ -160,7 +161,7 @@ static void gated(void **state)
 	assert_string_equal(w.at[5], "INPUT");
 	assert_string_equal(w.at[6], "7");
 	assert_string_equal(w.at[7], "-p");
-	rule_gate_pins(65535, dir);
+	gate_directory(65535, dir);
 	assert_string_equal(dir, "/sys/fs/bpf/spillway/queue-65535");
 }
 
