@@ -20,9 +20,14 @@
 
 #define FIRST_WORD_MS 5000
 
+static uint64_t next_look_ns(const struct engine *e)
+{
+	return e->looked_ns + lane_step_ns(&e->lane, e->awaited);
+}
+
 static uint64_t until_next_look(const struct engine *e)
 {
-	uint64_t now = clock_ns(), next = e->looked_ns + lane_step_ns(&e->lane);
+	uint64_t now = clock_ns(), next = next_look_ns(e);
 
 	return next > now ? next - now : 0;
 }
@@ -31,7 +36,7 @@ static uint64_t until_next_look(const struct engine *e)
  */
 static void watch(struct engine *e)
 {
-	uint64_t until = e->answered_ns + e->page->busy_ns, next = e->looked_ns + lane_step_ns(&e->lane);
+	uint64_t until = e->answered_ns + e->page->busy_ns, next = next_look_ns(e);
 
 	if (next < until)
 		until = next;
@@ -42,8 +47,9 @@ static void watch(struct engine *e)
 /* Sleeps until there is an answer, a request or the next step of the clock. True where the engine is to leave. */
 static bool rest(struct engine *e, bool more)
 {
-	struct pollfd p[2] = {{.fd = e->orphan_ns ? ENGINE_FD_LISTENER : ENGINE_FD_KEEPER, .events = POLLIN},
-			      {.fd = ENGINE_FD_BELL, .events = POLLIN}};
+	struct pollfd p[3] = {{.fd = e->orphan_ns ? ENGINE_FD_LISTENER : ENGINE_FD_KEEPER, .events = POLLIN},
+			      {.fd = ENGINE_FD_BELL, .events = POLLIN},
+			      {.fd = e->awaited ? e->arrivals : -1, .events = POLLIN}};
 	struct timespec timeout = {0};
 	uint64_t rings;
 
@@ -52,10 +58,12 @@ static bool rest(struct engine *e, bool more)
 	__atomic_store_n(&e->state->engine_sleeps, 1, __ATOMIC_SEQ_CST);
 	if (!more && !engine_answers_wait(e))
 		timeout.tv_nsec = (long)until_next_look(e);
-	(void)ppoll(p, 2, &timeout, NULL);
+	(void)ppoll(p, 3, &timeout, NULL);
 	__atomic_store_n(&e->state->engine_sleeps, 0, __ATOMIC_RELAXED);
 	if (p[1].revents)
 		(void)!read(ENGINE_FD_BELL, &rings, sizeof(rings));
+	if (p[2].revents)
+		engine_arrived(e);
 	if (!p[0].revents)
 		return false;
 	if (!e->orphan_ns)
@@ -108,6 +116,7 @@ static int attach(struct engine *e)
 		error = engine_repeat(e);
 	if (!error)
 		error = engine_undo_changes(e);
+	engine_arrivals_open(e);
 	engine_gate_attach(e);
 	lane_resume(&e->lane, clock_ns());
 	if (!error)

@@ -53,7 +53,7 @@ enum engine_gift {
 	GIFTS_MAX
 };
 
-#define ENGINE_PAGE_VERSION 3u
+#define ENGINE_PAGE_VERSION 4u
 /* Verdicts of one step: as many as there are orders, some of them with a whole packet. */
 #define ENGINE_INTENT_BYTES (LANE_PAYLOADS * (SPW_PAYLOAD_MAX + 128u) + LANE_ORDERS * 128u)
 

@@ -41,6 +41,11 @@ static const unsigned int allowed[] = {
     SYS_close,
     /* waiting */
     SYS_ppoll,
+    SYS_epoll_ctl,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+    SYS_epoll_pwait,
     SYS_sched_yield,
     SYS_read,
 #ifdef SYS_poll

@@ -22,6 +22,8 @@ struct engine {
 	uint64_t trusts; /* of the present inspector's, that were taken */
 	struct lane_orders orders;
 	struct spw_verdicts *list;
+	int arrivals;     /* epoll: readable where something has come to an awaited class; -1: none */
+	uint32_t awaited; /* bits of classes */
 	uint64_t looked_ns;
 	uint64_t answered_ns;    /* the last answer was taken */
 	uint64_t look_failed_ns; /* since then no look has succeeded; 0: they do */
@@ -33,6 +35,16 @@ struct engine {
 	bool failed;
 	bool blind[CHANNEL_CLASSES]; /* a filter on its socket lets no message in */
 };
+
+/* arrival.c */
+
+/* Once, before anything is awaited. */
+void engine_arrivals_open(struct engine *e);
+/* Awaits the next arrival at each class that is calm, and no longer at the others. True where one is awaited anew: what
+ * came just before is seen by one more look. */
+bool engine_await_arrivals(struct engine *e);
+/* Something has come: e->arrivals is readable. */
+void engine_arrived(struct engine *e);
 
 /* commit.c */
 

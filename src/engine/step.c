@@ -372,7 +372,7 @@ bool engine_step(struct engine *e)
 	open_and_shut_eyes(e);
 	engine_publish(e);
 	engine_gate_trust(e);
-	return more;
+	return engine_await_arrivals(e) || more;
 }
 
 /* What it had in hand is due. */

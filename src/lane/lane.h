@@ -96,6 +96,7 @@ struct lane_class {
 	uint64_t owed;       /* ids up to here were settled by policy with an inspector that may have read them */
 	enum lane_reason due_reason;
 	uint64_t held;        /* of the last sample */
+	unsigned still;       /* samples on end that found nothing held and nothing new */
 	uint64_t gaps;        /* ids booked as never held */
 	uint64_t gaps_shut;   /* of these, the ones booked as shut */
 	uint64_t switched_at; /* ids up to here met the policy before the last change */
@@ -226,8 +227,15 @@ enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, co
  */
 bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns, struct lane_orders *out);
 
-/* How long may pass between two looks at the kernel: a small part of the shortest deadline. */
-uint64_t lane_step_ns(const struct lane *l);
+/* It inspects, and nothing has come for a while: where an arrival would wake the caller, looks may be far apart. */
+bool lane_calm(const struct lane_class *c);
+
+/* Something has come to its socket: it is not calm. */
+void lane_stirred(struct lane_class *c);
+
+/* How long may pass between two looks at the kernel: a small part of the shortest deadline. `awaited`: bits of the
+ * classes whose next arrival wakes the caller. */
+uint64_t lane_step_ns(const struct lane *l, uint32_t awaited);
 
 /* Nobody was there between the last tick and now: that time is nobody's delay. */
 void lane_resume(struct lane *l, uint64_t now_ns);

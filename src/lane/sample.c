@@ -227,6 +227,7 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 	book_queue_drops(c, now->queue_dropped);
 	count_gaps(c, now);
 	c->looked = true;
+	c->still = ids == c->ids && !now->held ? c->still + 1 : 0;
 	c->ids = ids;
 	c->held = now->held;
 	c->pressed = now->pressed;

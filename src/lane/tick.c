@@ -10,29 +10,31 @@
 #define MS 1000000ull
 
 /* The breaker: a class is opened when most of its packets were late in four windows on end, or all in two. */
-#define WINDOW_NS    (50 * MS)
-#define BAD_WINDOWS  4u
+#define WINDOW_NS     (50 * MS)
+#define BAD_WINDOWS   4u
 /* Then it is left in peace for a pause, that doubles with each probe that fails. */
-#define PAUSE_NS     (100 * MS)
-#define PAUSE_MAX_NS (600 * MS)
+#define PAUSE_NS      (100 * MS)
+#define PAUSE_MAX_NS  (600 * MS)
 /* A probe queues again. It has failed as soon as more than a twentieth is late, and is over after so long. */
-#define PROBE_NS     (100 * MS)
-#define PROBE_MAX_NS (400 * MS)
-#define TWENTIETH    20u
+#define PROBE_NS      (100 * MS)
+#define PROBE_MAX_NS  (400 * MS)
+#define TWENTIETH     20u
 /* Inspecting for so long makes past failures forgotten. */
-#define GOOD_NS      (5000 * MS)
+#define GOOD_NS       (5000 * MS)
 /* Deadlines without lateness until it is no habit any more; of so many, one is a trial. */
-#define HABIT        16u
-#define TRIAL        33u
+#define HABIT         16u
+#define TRIAL         33u
 /* Between two looks, at most and at least. */
-#define STEP_MAX_NS  (5 * MS)
-#define STEP_MIN_NS  (MS / 4)
-/* The same where all classes are open. */
-#define STEP_OPEN_NS (25 * MS)
+#define STEP_MAX_NS   (5 * MS)
+#define STEP_MIN_NS   (MS / 4)
+/* The same where nothing comes to any class. */
+#define STEP_QUIET_NS (25 * MS)
+/* Looks without an arrival, until one is a surprise. */
+#define CALM          2u
 /* Without an inspector for so long, a class is opened. */
-#define DOWN_NS      (100 * MS)
+#define DOWN_NS       (100 * MS)
 /* Above any id that is assigned while the opening is carried out. */
-#define FAR_AHEAD    (1u << 30)
+#define FAR_AHEAD     (1u << 30)
 
 bool lane_turned(const struct lane_class *c)
 {
@@ -204,21 +206,32 @@ static void find_late(struct lane_class *c, uint64_t now)
 	}
 }
 
-/* Nothing comes to the queue of such a class, and nothing of it is held: there is little to see. */
+bool lane_calm(const struct lane_class *c)
+{
+	return c->state == STATE_INSPECTING && !c->turning && !c->blind && c->still >= CALM && c->settled == c->ids &&
+	       !c->pool && !c->hiding;
+}
+
+void lane_stirred(struct lane_class *c)
+{
+	c->still = 0;
+}
+
+/* Nothing comes to the queue of an open class, and nothing of it is held: there is little to see. */
 static bool quiet(const struct lane_class *c)
 {
 	return lane_passing(c) && c->looked && !c->held && !c->turning;
 }
 
-uint64_t lane_step_ns(const struct lane *l)
+uint64_t lane_step_ns(const struct lane *l, uint32_t awaited)
 {
-	uint64_t least_ns = STEP_OPEN_NS;
+	uint64_t least_ns = STEP_QUIET_NS;
 
 	for (unsigned i = 0; i < l->classes; i++) {
 		const struct lane_class *c = &l->class[i];
 		uint64_t part = c->config.deadline_ns / (late_by_habit(c, l->now_ns) ? 24 : 8);
 
-		if (!quiet(c))
+		if (!quiet(c) && !(awaited & 1u << i && lane_calm(c)))
 			least_ns = least(least_ns, part ? least(part, STEP_MAX_NS) : STEP_MAX_NS);
 	}
 	return most(least_ns, STEP_MIN_NS);

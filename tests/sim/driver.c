@@ -111,7 +111,13 @@ static void hear_first_word(struct world *w)
 static void live(struct world *w)
 {
 	struct engine *e = &w->engine;
+	uint64_t next;
 	bool more = false;
+
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (e->arrived & 1u << i)
+			lane_stirred(&e->lane.class[i]);
+	e->arrived = 0;
 
 	if (!e->attached) {
 		attach(w);
@@ -125,9 +131,10 @@ static void live(struct world *w)
 	if (e->failed)
 		longjmp(w->death, 1);
 	w->next[ACTOR_ENGINE] = w->now + 2 * US;
-	w->state.engine_sleeps = !more && e->word && !w->requests && !driver_has_answers(w);
-	if (w->state.engine_sleeps && e->looked_ns + lane_step_ns(&e->lane) > w->now)
-		w->next[ACTOR_ENGINE] = e->looked_ns + lane_step_ns(&e->lane);
+	w->state.engine_sleeps = !more && e->word && !e->arrived && !w->requests && !driver_has_answers(w);
+	next = e->looked_ns + lane_step_ns(&e->lane, e->awaited);
+	if (w->state.engine_sleeps && next > w->now)
+		w->next[ACTOR_ENGINE] = next;
 }
 
 static void die(struct world *w)
@@ -144,6 +151,14 @@ void driver_run(struct world *w)
 		die(w);
 	else
 		live(w);
+}
+
+void driver_arrived(struct world *w, unsigned class)
+{
+	if (!(w->engine.awaited & 1u << class))
+		return;
+	w->engine.arrived |= 1u << class;
+	driver_poke(w, world_about(w, 20 * US));
 }
 
 void driver_poke(struct world *w, uint64_t latency_ns)

@@ -174,7 +174,7 @@ bool driver_look_all(struct world *w)
 	for (unsigned i = 0; i < e->lane.classes && ok; i++)
 		ok = driver_look(w, i);
 	if (!ok)
-		w->starved_ns += lane_step_ns(&e->lane) + (w->now - e->looked_ns);
+		w->starved_ns += lane_step_ns(&e->lane, e->awaited) + (w->now - e->looked_ns);
 	e->looked_ns = w->now;
 	if (ok)
 		e->look_failed_ns = 0;

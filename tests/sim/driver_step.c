@@ -173,6 +173,18 @@ static bool take_all_answers(struct world *w, unsigned *taken)
 	return ok;
 }
 
+/* What came just before is seen by one more look. True where that is to come. */
+static bool await_arrivals(struct world *w)
+{
+	struct engine *e = &w->engine;
+	uint32_t before = e->awaited;
+
+	e->awaited = 0;
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		e->awaited |= lane_calm(&e->lane.class[i]) ? 1u << i : 0;
+	return e->awaited & ~before;
+}
+
 /* Behind a commit that failed, nothing of the lane as it is here may be seen or acted on. */
 bool driver_step(struct world *w)
 {
@@ -193,5 +205,5 @@ bool driver_step(struct world *w)
 	}
 	discard(w);
 	publish(w);
-	return more || taken >= CHANNEL_ANSWERS;
+	return await_arrivals(w) || more || taken >= CHANNEL_ANSWERS;
 }

@@ -176,6 +176,8 @@ static void notice(struct world *w, unsigned class)
 					.starved = w->starved_ns,
 					.kind = p ? ID_HELD : ID_GAP};
 		gaps += !p;
+		if (p)
+			driver_arrived(w, class);
 	}
 	if (w->call_socket)
 		t->gap_shut += gaps;

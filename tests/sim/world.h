@@ -155,6 +155,7 @@ struct engine {
 	struct inspector *answers;
 	uint32_t inspector;
 	uint64_t looked_ns, look_failed_ns;
+	uint32_t awaited, arrived; /* bits of classes whose next message wakes it, and that had one */
 };
 
 enum actor {
@@ -252,6 +253,8 @@ void plan_heal(struct world *w);
 /* driver.c: the engine */
 void driver_run(struct world *w);
 void driver_poke(struct world *w, uint64_t latency_ns);
+/* A message came into the class's socket. */
+void driver_arrived(struct world *w, unsigned class);
 struct spw_queue_config driver_config(const struct world *w, unsigned class, enum lane_state state);
 
 /* inspector.c */

@@ -628,6 +628,30 @@ static void report_only_accepts_and_books_what_was_said(void **state)
 	assert_int_equal(c->books.dropped, 3);
 }
 
+static void a_quiet_lane_is_looked_at_seldom_where_an_arrival_wakes(void **state)
+{
+	const uint64_t often = lane_step_ns(&l, 1);
+
+	(void)state;
+	arrive(1, 1);
+	assert_int_equal(answer(1, 1, SPW_ACCEPT), ANSWER_TAKEN);
+	carry_out();
+	sample();
+	assert_false(lane_calm(c));
+	sample();
+	assert_true(lane_calm(c));
+	assert_true(lane_step_ns(&l, 1) > often);
+	assert_int_equal(lane_step_ns(&l, 0), often);
+	lane_stirred(c);
+	assert_false(lane_calm(c));
+	sample();
+	sample();
+	assert_true(lane_calm(c));
+	arrive(1, 1);
+	assert_false(lane_calm(c));
+	assert_int_equal(lane_step_ns(&l, 1), often);
+}
+
 static void work_in_one_step_is_bounded(void **state)
 {
 	(void)state;
@@ -672,6 +696,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_counter_tells_what_went_round_an_open_class, before_each),
 	    cmocka_unit_test_setup(marks_keep_the_other_bits, before_each),
 	    cmocka_unit_test_setup(report_only_accepts_and_books_what_was_said, before_each),
+	    cmocka_unit_test_setup(a_quiet_lane_is_looked_at_seldom_where_an_arrival_wakes, before_each),
 	    cmocka_unit_test_setup(work_in_one_step_is_bounded, before_each),
 	};
 
