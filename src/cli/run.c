@@ -36,6 +36,7 @@
 #define DEFAULT_DEADLINE 20000000ull
 #define DEFAULT_HUNG     1000000000ull
 #define DEFAULT_ORPHAN   10000000000ull
+#define DEFAULT_BUSY     10000ull /* being woken takes longer */
 
 struct run_options {
 	struct keeper_config keeper;
@@ -111,8 +112,7 @@ static void print_help(void)
 	    "  --breaker on|off  open (or shut) a class that is late all the time (default on)\n"
 	    "  --hung DUR|off    replace an inspector that makes no progress for so long (default 1s)\n"
 	    "  --orphan DUR      how long engines wait for another run when this one is killed (default 10s)\n"
-	    "  --busy-poll DUR|off  after an answer, watch for the next without sleeping: less delay, a CPU busy "
-	    "(default off)\n"
+	    "  --busy-poll DUR|off  so long after an answer, watch for the next without sleeping (default 10us)\n"
 	    "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=,manual=spill|shut,\n"
 	    "           deadline=DUR,priority=P,mark=V/M'  a further class, or more about the first; repeatable\n"
 	    "  --mark V/M        set these bits of the mark on every inspected packet (default none)\n"
@@ -332,6 +332,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 		       .breaker = true,
 		       .hung_ns = DEFAULT_HUNG,
 		       .orphan_ns = DEFAULT_ORPHAN,
+		       .busy_ns = DEFAULT_BUSY,
 		       .flows = GATE_FLOWS,
 		       .cutoff = DEFAULT_CUTOFF,
 		       .control = o->control},
