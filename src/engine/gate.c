@@ -134,6 +134,11 @@ void engine_gate_mode(struct engine *e, unsigned i)
 		gate_set_mode(e->gate[i].page, mode, c->reason);
 }
 
+bool engine_gate_sheds(const struct engine *e, unsigned i)
+{
+	return e->gate[i].page && e->page->load[i].level > LOAD_INSPECT_ALL;
+}
+
 /* One flow that the inspector needs no more of; its word counts for its own classes alone. */
 static void trust(struct engine *e, const struct channel_trust *t)
 {
