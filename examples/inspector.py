@@ -19,7 +19,7 @@ RING, ANSWER, ANSWERS_BYTES = 8192, 48, 4603904
 STATE_BYTES = 808
 READY, COPY_RANGE, FIRST_ANSWER = 8, 12, 64  # offsets on the answers page
 HAND = 16
-CONSUMED, ACTIVE, CLASSES = 8, 16, 40  # offsets on the state page
+CONSUMED, ACTIVE, WHEN_TO_RING, CLASSES = 8, 16, 20, 40  # offsets on the state page
 CLASS_BYTES = 32
 DROP, ACCEPT, STALE = 0, 1, 16
 NETFILTER = 12  # netlink protocol
@@ -76,10 +76,18 @@ class Lane:
         """Answers first, then their number, then the bell: always, since Python has no fence to ask whether the engine
         sleeps. The system call between orders what came before it on every machine that Linux runs on."""
         self.produced_cell[0] = self.produced
+        self.ring()
+
+    def ring(self):
         try:
             os.write(self.bell, struct.pack("=Q", 1))
         except BlockingIOError:
             pass  # it is ringing already
+
+    def arrived(self):
+        """Something is to be received: an engine that has not looked for a while wants to know before."""
+        if struct.unpack_from("=I", self.state, WHEN_TO_RING)[0] & 2:
+            self.ring()
 
     def ready(self):
         struct.pack_into("=I", self.answers, COPY_RANGE, 128)
@@ -139,6 +147,7 @@ def show(lane, index, packet):
 
 def take_batch(lane, index):
     """Reads what a class has, 64 packets at most, and answers it: neighbours with the same verdict together."""
+    lane.arrived()
     run = None  # first, last, verdict, mark, bytes
     for _ in range(64):
         try:

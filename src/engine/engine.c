@@ -55,11 +55,11 @@ static bool rest(struct engine *e, bool more)
 
 	if (e->page->busy_ns && !more)
 		watch(e);
-	__atomic_store_n(&e->state->engine_sleeps, 1, __ATOMIC_SEQ_CST);
+	engine_ring(e, CHANNEL_RING_ANSWER);
 	if (!more && !engine_answers_wait(e))
 		timeout.tv_nsec = (long)until_next_look(e);
 	(void)ppoll(p, 3, &timeout, NULL);
-	__atomic_store_n(&e->state->engine_sleeps, 0, __ATOMIC_RELAXED);
+	engine_ring(e, 0);
 	if (p[1].revents)
 		(void)!read(ENGINE_FD_BELL, &rings, sizeof(rings));
 	if (p[2].revents)

@@ -43,6 +43,8 @@ void engine_arrivals_open(struct engine *e);
 /* Awaits the next arrival at each class that is calm, and no longer at the others. True where one is awaited anew: what
  * came just before is seen by one more look. */
 bool engine_await_arrivals(struct engine *e);
+/* Tells the inspector to ring the bell: bits of enum channel_ring, beside what is awaited. */
+void engine_ring(struct engine *e, uint32_t when);
 /* Something has come: e->arrivals is readable. */
 void engine_arrived(struct engine *e);
 

@@ -180,11 +180,11 @@ void answer_put(struct answerer *a, const struct channel_answer *d)
 	a->open = true;
 }
 
-static void ring(struct answerer *a)
+void answer_ring(const struct answerer *a, enum channel_ring occasion)
 {
 	const uint64_t one = 1;
 
-	if (__atomic_load_n(&a->state->engine_sleeps, __ATOMIC_SEQ_CST))
+	if (__atomic_load_n(&a->state->ring, __ATOMIC_SEQ_CST) & occasion)
 		(void)!write(a->bell, &one, sizeof(one)); /* a full bell is ringing already */
 }
 
@@ -205,5 +205,5 @@ void answer_publish(struct answerer *a)
 {
 	close_run(a);
 	__atomic_store_n(&a->out->produced, a->produced, __ATOMIC_SEQ_CST);
-	ring(a);
+	answer_ring(a, CHANNEL_RING_ANSWER);
 }

@@ -62,6 +62,9 @@ void answer_put(struct answerer *a, const struct channel_answer *draft);
 /* Tells the gate, where there is one, of a flow that needs no inspection any more. */
 void answer_trust(struct answerer *a, unsigned class, const struct spw_flow *flow);
 
+/* Rings the engine's bell, where it wants that on this occasion. */
+void answer_ring(const struct answerer *a, enum channel_ring occasion);
+
 /* Publishes what has been put, and rings the engine's bell where it sleeps. */
 void answer_publish(struct answerer *a);
 

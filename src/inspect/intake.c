@@ -159,6 +159,7 @@ int intake_receive(struct spw_lane *lane, unsigned max)
 	class = choose(lane);
 	if (class < 0)
 		return 0;
+	answer_ring(&lane->pen, CHANNEL_RING_ARRIVAL);
 	n = receive_class(lane, (unsigned)class, max);
 	if (n > 0) {
 		note_poison(lane);

@@ -79,6 +79,12 @@ struct channel_answers {
 	_Alignas(64) struct channel_trust trust[CHANNEL_TRUSTS];
 };
 
+/* When the engine is to be woken; bits. */
+enum channel_ring {
+	CHANNEL_RING_ANSWER = 1,  /* after writing an answer: it sleeps */
+	CHANNEL_RING_ARRIVAL = 2, /* before receiving: it has not looked for a while, since nothing came */
+};
+
 /* What the inspector may know of a class. */
 struct channel_class {
 	uint64_t settled;  /* every id up to here is decided: no answer is wanted any more */
@@ -95,8 +101,8 @@ struct channel_state {
 	uint32_t classes;
 	uint64_t consumed; /* answers of the active inspector taken so far */
 	uint32_t active;   /* number of the inspector that may receive; 0: none, finish what is in hand and leave */
-	uint32_t engine_sleeps; /* 1: ring the bell after writing an answer */
-	uint64_t key[2];        /* of the flow hash (SipHash-2-4) */
+	uint32_t ring;     /* the bell: enum channel_ring */
+	uint64_t key[2];   /* of the flow hash (SipHash-2-4) */
 	struct channel_class class[CHANNEL_CLASSES];
 	uint64_t poison[CHANNEL_POISON]; /* hashes of flows that are not to be inspected; 0: none */
 };

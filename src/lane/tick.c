@@ -27,7 +27,8 @@
 /* Between two looks, at most and at least. */
 #define STEP_MAX_NS   (5 * MS)
 #define STEP_MIN_NS   (MS / 4)
-/* The same where nothing comes to any class. */
+/* The same where nothing comes to any class; at most a deadline where its next arrival is awaited, since it is the
+ * inspector's word that is relied on. */
 #define STEP_QUIET_NS (25 * MS)
 /* Looks without an arrival, until one is a surprise. */
 #define CALM          2u
@@ -223,17 +224,23 @@ static bool quiet(const struct lane_class *c)
 	return lane_passing(c) && c->looked && !c->held && !c->turning;
 }
 
+static uint64_t class_step_ns(const struct lane *l, const struct lane_class *c, bool awaited)
+{
+	uint64_t deadline = c->config.deadline_ns, part = deadline / (late_by_habit(c, l->now_ns) ? 24 : 8);
+
+	if (quiet(c))
+		return STEP_QUIET_NS;
+	if (awaited && lane_calm(c))
+		return deadline ? least(deadline, STEP_QUIET_NS) : STEP_QUIET_NS;
+	return part ? least(part, STEP_MAX_NS) : STEP_MAX_NS;
+}
+
 uint64_t lane_step_ns(const struct lane *l, uint32_t awaited)
 {
 	uint64_t least_ns = STEP_QUIET_NS;
 
-	for (unsigned i = 0; i < l->classes; i++) {
-		const struct lane_class *c = &l->class[i];
-		uint64_t part = c->config.deadline_ns / (late_by_habit(c, l->now_ns) ? 24 : 8);
-
-		if (!quiet(c) && !(awaited & 1u << i && lane_calm(c)))
-			least_ns = least(least_ns, part ? least(part, STEP_MAX_NS) : STEP_MAX_NS);
-	}
+	for (unsigned i = 0; i < l->classes; i++)
+		least_ns = least(least_ns, class_step_ns(l, &l->class[i], awaited & 1u << i));
 	return most(least_ns, STEP_MIN_NS);
 }
 

@@ -150,8 +150,15 @@ static void the_bell_rings_for_a_sleeper_only(void **unused)
 	put(1, (struct spw_verdict){.code = SPW_ACCEPT});
 	answer_publish(&pen);
 	assert_int_equal(read(pen.bell, &rings, sizeof(rings)), -1);
-	state.engine_sleeps = 1;
+	state.ring = CHANNEL_RING_ANSWER;
 	answer_publish(&pen);
+	assert_int_equal(read(pen.bell, &rings, sizeof(rings)), sizeof(rings));
+	answer_ring(&pen, CHANNEL_RING_ARRIVAL);
+	assert_int_equal(read(pen.bell, &rings, sizeof(rings)), -1);
+	state.ring = CHANNEL_RING_ARRIVAL;
+	answer_publish(&pen);
+	assert_int_equal(read(pen.bell, &rings, sizeof(rings)), -1);
+	answer_ring(&pen, CHANNEL_RING_ARRIVAL);
 	assert_int_equal(read(pen.bell, &rings, sizeof(rings)), sizeof(rings));
 }
 
