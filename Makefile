@@ -186,8 +186,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SIM_A) $(CORE_A) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(LDSAN) -o $@ $^ $(CMOCKA_LIBS) $(MNL_LIBS) $(CLI_LIBS)
 ifneq ($(GATE_LACKS),)
-# Its test speaks with libbpf itself.
-$(BUILD)/tests/unit/test_gate: $(BUILD)/gate/lacks
+# Its tests speak with libbpf itself.
+$(BUILD)/tests/unit/test_gate $(BUILD)/tests/unit/test_gate_decide: $(BUILD)/gate/lacks
 	@mkdir -p $(@D)
 	@printf '#!/bin/sh\necho "SKIP: %s"\nexit 77\n' '$(GATE_ABSENT)' > $@
 	@chmod +x $@

@@ -19,6 +19,9 @@
 #define DIR     "/sys/fs/bpf/spillway-bench"
 #define PACKETS 300000u
 #define HOUR_NS 3600000000000ull
+#define COLD    30000u
+#define COPIED  (64u << 10) /* what an aggregate has, */
+#define PLACES  64u         /* and where it may lie */
 
 static struct gate gate;
 static uint8_t frame[14 + 40] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, [23] = 6, [46] = 5 << 4, [47] = 16};
@@ -72,6 +75,22 @@ static double cost(int prog, uint32_t flows, bool miss)
 	return (double)(after.run_time_ns - before.run_time_ns) / (double)(after.run_cnt - before.run_cnt);
 }
 
+/* The same of one flow, where before each packet so much was copied as one that the program decides on has. */
+static double cold(int prog)
+{
+	static uint8_t from[COPIED], to[PLACES][COPIED];
+	const struct bpf_prog_info before = info_of(prog);
+	struct bpf_prog_info after;
+
+	for (uint32_t i = 0; i < COLD; i++) {
+		memcpy(to[i % PLACES], from, COPIED);
+		memcpy(to[(i + PLACES / 2) % PLACES], from, COPIED);
+		run(prog, 0, false, 1);
+	}
+	after = info_of(prog);
+	return (double)(after.run_time_ns - before.run_time_ns) / (double)(after.run_cnt - before.run_cnt);
+}
+
 /* What the kernel says that a map takes. */
 static unsigned long long memory_of(int fd)
 {
@@ -93,21 +112,55 @@ static void look(void)
 	gate.page->ticked_ns = clock_ns() + HOUR_NS;
 }
 
-static void measure(uint32_t flows)
+static void load(uint32_t flows, int *prog, int *second)
 {
 	struct gate_why why;
-	double empty;
-	int prog, second;
 
 	if (gate_load(DIR, flows < 1024 ? 1024 : 2 * flows, &gate, &why)) {
 		fprintf(stderr, "bench: gate: %s\n", why.text);
 		exit(1);
 	}
-	prog = bpf_obj_get(DIR "/gate");
-	second = bpf_obj_get(DIR "/shut");
-	if (prog < 0 || second < 0)
+	*prog = bpf_obj_get(DIR "/gate");
+	*second = bpf_obj_get(DIR "/shut");
+	if (*prog < 0 || *second < 0)
 		die(DIR);
 	look();
+}
+
+static void unload(int prog, int second)
+{
+	close(prog);
+	close(second);
+	gate_close(&gate);
+	gate_unpin(DIR);
+}
+
+/* One flow, with the caches full of other things. */
+static void measure_cold(void)
+{
+	double empty;
+	int prog, second;
+
+	load(1, &prog, &second);
+	run(prog, 0, false, 1);
+	empty = cold(second);
+	gate_set_mode(gate.page, GATE_MODE_SPILL, REASON_MANUAL);
+	printf("   1 flow, out of the cache: empty program %.0f ns; beyond that: open %.0f", empty, cold(prog) - empty);
+	gate_set_mode(gate.page, GATE_MODE_ADMIT, 0);
+	printf(", hit %.0f", cold(prog) - empty);
+	gate.page->settled = UINT64_MAX / 2;
+	gate.page->cutoff = 1;
+	run(prog, 0, false, 1);
+	printf(", hit that is spilled %.0f\n", cold(prog) - empty);
+	unload(prog, second);
+}
+
+static void measure(uint32_t flows)
+{
+	double empty;
+	int prog, second;
+
+	load(flows, &prog, &second);
 	for (uint32_t i = 0; i < flows; i++) {
 		run(prog, i, false, 1);
 		run(prog, i, true, 1);
@@ -125,10 +178,7 @@ static void measure(uint32_t flows)
 	gate_set_shedding(gate.page, GATE_ALL, 0);
 	printf(", miss %.0f ns; tables of %u: 2 x %.1f MiB\n", cost(prog, flows, true) - empty, gate.page->flows,
 	       (double)memory_of(gate.fd[GATE_FD_ONEWAY]) / (1 << 20));
-	close(prog);
-	close(second);
-	gate_close(&gate);
-	gate_unpin(DIR);
+	unload(prog, second);
 }
 
 int main(void)
@@ -137,6 +187,7 @@ int main(void)
 
 	if (stats < 0)
 		die("BPF_ENABLE_STATS");
+	measure_cold();
 	measure(1);
 	measure(10000);
 	measure(1000000);

@@ -32,14 +32,6 @@ struct {
 	__type(value, struct gate_cpu);
 } cpus SEC(".maps");
 
-/* admitted_bytes behind admission n, at n modulo GATE_RING. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, GATE_RING);
-	__type(key, uint32_t);
-	__type(value, uint64_t);
-} ring SEC(".maps");
-
 /* A new flow begins in `oneway` and moves on when the other end answers: a flood of senders evicts only its like. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -60,6 +52,7 @@ static __always_inline struct gate_cpu *cpu_row(void)
 	return bpf_map_lookup_elem(&cpus, &number);
 }
 
+/* What is not admitted. */
 static __always_inline void book(struct gate_cpu *cpu, uint32_t column, uint32_t length)
 {
 	if (column >= GATE_COLUMNS)
@@ -99,10 +92,7 @@ static __always_inline uint32_t whole_class(uint64_t *now)
 static __always_inline bool full(uint32_t times)
 {
 	const uint64_t packets = READ(page.limit_packets), bytes = READ(page.limit_bytes);
-	const uint64_t gone = READ(page.gone);
-	const int64_t held = (int64_t)(READ(page.admitted) - gone);
-	const uint32_t at = gone % GATE_RING;
-	const uint64_t *then;
+	const int64_t held = (int64_t)(READ(page.admitted) - READ(page.gone));
 
 	if (held <= 0)
 		return false;
@@ -110,11 +100,9 @@ static __always_inline bool full(uint32_t times)
 		return true;
 	if (!bytes)
 		return false;
-	/* More than the kernel's queue can hold, and than the ring knows. */
-	if (held >= (int64_t)GATE_RING)
-		return true;
-	then = bpf_map_lookup_elem(&ring, &at);
-	return then && READ(page.admitted_bytes) - READ(*then) >= bytes * times;
+	/* From GATE_RING on: more than the kernel's queue can hold, and than the ring knows. */
+	return held >= (int64_t)GATE_RING ||
+	       (int64_t)(READ(page.admitted_bytes) - READ(page.gone_bytes)) >= (int64_t)(bytes * times);
 }
 
 /* As of the engine's last look: while nobody looks, nobody knows what waits, and a flow is given up for good. */
@@ -125,17 +113,16 @@ static __always_inline bool late(void)
 	return oldest && limit && older(READ(page.ticked_ns), oldest, limit);
 }
 
-/* Numbers the packet. The flow's number is written before the packet is on its way, so it never lags behind. */
-static __always_inline uint64_t admit(uint32_t length, uint64_t now)
+/*
+ * Numbers the packet, and thereby books it. The flow's number is written before the packet is on its way, so it never
+ * lags behind.
+ */
+static __always_inline uint64_t admit(uint32_t length)
 {
 	const uint64_t number = __sync_fetch_and_add(&page.admitted, 1) + 1;
 	const uint64_t bytes = __sync_fetch_and_add(&page.admitted_bytes, length) + length;
-	const uint32_t at = number % GATE_RING;
-	uint64_t *here = bpf_map_lookup_elem(&ring, &at);
 
-	if (here)
-		WRITE(*here, bytes);
-	WRITE(page.admitted_ns, now);
+	WRITE(page.ring[number % GATE_RING], bytes);
 	return number;
 }
 
@@ -215,18 +202,40 @@ static __always_inline struct gate_flow *find(const struct gate_key *key, bool *
 	return f ? f : bpf_map_lookup_elem(&oneway, key);
 }
 
+/* The same, first in the table where this CPU's last one stood: where rules show one direction, that is always it. */
+static __always_inline struct gate_flow *find_first(const struct gate_key *key, struct gate_cpu *cpu, bool *answered)
+{
+	struct gate_flow *f;
+
+	if (READ(cpu->oneway_first)) {
+		*answered = false;
+		f = bpf_map_lookup_elem(&oneway, key);
+		if (f)
+			return f;
+		f = bpf_map_lookup_elem(&twoway, key);
+		*answered = f;
+		if (f)
+			WRITE(cpu->oneway_first, 0);
+		return f;
+	}
+	f = find(key, answered);
+	if (f && !*answered)
+		WRITE(cpu->oneway_first, 1);
+	return f;
+}
+
 static __always_inline void count_in(struct gate_flow *f, const struct packet *p, uint32_t column, uint64_t number)
 {
 	const uint8_t shut = column >= GATE_SHUT_BY;
 
 	if (column == GATE_ADMITTED) {
-		__sync_fetch_and_add(&f->queued, 1);
-		__sync_fetch_and_add(&f->queued_bytes, p->length);
+		f->queued++;
+		f->queued_bytes += p->length;
 		f->last_admitted = number;
 		return;
 	}
-	__sync_fetch_and_add(&f->passed, 1);
-	__sync_fetch_and_add(&f->passed_bytes, p->length);
+	f->passed++;
+	f->passed_bytes += p->length;
 	if (f->last_shut != shut)
 		f->last_shut = shut;
 }
@@ -255,7 +264,7 @@ static __noinline uint32_t first_packet(const struct packet *p, uint64_t now, st
 	start(&f, p, now, cpu);
 	column = column_of(&f, GATE_ADMITTED);
 	if (column == GATE_ADMITTED)
-		number = admit(p->length, now);
+		number = admit(p->length);
 	if (p->tcp)
 		note_tcp(&f, p);
 	count_in(&f, p, column, number);
@@ -353,7 +362,7 @@ __noinline int known(struct gate_flow *f, const struct packet *p, uint64_t now, 
 	f->last_ns = now;
 	column = column_of(f, closed);
 	if (column == GATE_ADMITTED)
-		number = admit(p->length, now);
+		number = admit(p->length);
 	count_in(f, p, column, number);
 	if (p->tcp) {
 		note_tcp(f, p);
@@ -364,7 +373,7 @@ __noinline int known(struct gate_flow *f, const struct packet *p, uint64_t now, 
 }
 
 /* A packet of no flow: it is admitted unless a limit forbids. */
-static __always_inline uint32_t stray(uint32_t length, uint64_t now, uint32_t closed)
+static __always_inline uint32_t stray(uint32_t length, uint32_t closed)
 {
 	uint32_t reason;
 
@@ -375,7 +384,7 @@ static __always_inline uint32_t stray(uint32_t length, uint64_t now, uint32_t cl
 	} else if (late()) {
 		reason = REASON_LATE;
 	} else {
-		admit(length, now);
+		admit(length);
 		return GATE_ADMITTED;
 	}
 	return (shut_for(reason) ? GATE_SHUT_BY : GATE_SPILLED_BY) + reason;
@@ -422,20 +431,20 @@ static __always_inline uint32_t by_flow(struct __sk_buff *skb, struct packet *p,
 
 	if (parse(skb, off, p)) {
 		__sync_fetch_and_add(&cpu->unparsed, 1);
-		return stray(p->length, now, closed);
+		return stray(p->length, closed);
 	}
 	if (p->alone)
 		__sync_fetch_and_add(&cpu->alone, 1);
 	if (p->inner && about_flow(skb, p, closed, &column))
-		return column == GATE_ADMITTED ? stray(p->length, now, closed) : column;
-	f = find(&p->key, &answered);
+		return column == GATE_ADMITTED ? stray(p->length, closed) : column;
+	f = find_first(&p->key, cpu, &answered);
 	if (!f)
 		return closed ? closed : first_packet(p, now, cpu);
 	if (!answered && !(f->directions & 1 << (p->direction & 1))) {
 		f->directions = 3;
 		f = answered_now(p, f);
 		if (!f)
-			return stray(p->length, now, closed);
+			return stray(p->length, closed);
 	}
 	return known(f, p, now, closed, cpu);
 }
@@ -456,8 +465,10 @@ static __always_inline uint32_t decide(struct __sk_buff *skb, uint32_t off, uint
 		column = by_flow(skb, &p, off, now, column, cpu);
 		direction = p.direction;
 	}
+	if (column == GATE_ADMITTED)
+		return column;
 	book(cpu, column, p.length);
-	if (column != GATE_ADMITTED && READ(page.shuts))
+	if (READ(page.shuts))
 		note(cpu, &p, direction, column);
 	return column;
 }
@@ -595,6 +606,9 @@ int tell(struct gate_ask *in)
 		return -22; /* EINVAL */
 	f = find(&key, &answered);
 	if (!f && state == GATE_FLOW_INSPECT)
+		return 0;
+	/* Part of it went uninspected: an end of trust must not bring it back. */
+	if (f && state == GATE_FLOW_TRUSTED && f->state >= GATE_FLOW_SPILLED)
 		return 0;
 	if (!f) {
 		/* Nobody knows what is held of it: all that is admitted by now counts as its own. */

@@ -79,7 +79,8 @@ int gate_detach_tc(const char *dir, unsigned ifindex);
 /*
  * Says what is to become of a flow: trusted, spilled or shut (then with the reason), or inspected again. Shut and
  * inspect hold at once; the others as soon as none of the flow's packets waits, or after pending_ns. A flow that the
- * gate does not know is entered. In any order of its ends. -EINVAL: no such state.
+ * gate does not know is entered; one that is spilled or shut is not trusted, and stays as it is. In any order of its
+ * ends. -EINVAL: no such state.
  */
 int gate_flow_set(struct gate *g, struct gate_key key, enum gate_state state, enum lane_reason reason);
 

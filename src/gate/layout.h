@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define GATE_VERSION 1u
+#define GATE_VERSION 2u
 #define GATE_RING    65536u /* admissions whose bytes are remembered: what a kernel's queue holds at most */
 #define GATE_ALL     65536u /* the share of new flows that means all of them */
 
@@ -42,32 +42,34 @@ struct gate_page {
 	uint32_t flows;   /* capacity of each table of flows */
 	uint64_t seed;    /* of the draw for new flows */
 
-	/* User space, seldom: gate_set_*(). 0 as a limit: none. */
+	/* User space, seldom: gate_set_*(). 0 as a limit: none. What each packet asks for stands in one cache line, */
 	_Alignas(64) uint32_t mode; /* enum gate_mode | enum lane_reason << 8 */
 	uint32_t shut_reasons;      /* bits 1 << enum lane_reason: there the gate drops; else it spills */
-	uint32_t shuts;      /* 1: something may be dropped, so packets are noted for the second rule; never reset */
-	uint32_t share;      /* of new flows that are inspected, 0 to GATE_ALL */
-	uint32_t never_shed; /* 1: neither share nor cutoff count */
-	uint32_t mark, mark_mask; /* tc: on what is admitted; mask 0: no mark is touched */
-	uint32_t reserved;
+	uint32_t shuts;  /* 1: something may be dropped, so packets are noted for the second rule; never reset */
+	uint32_t share;  /* of new flows that are inspected, 0 to GATE_ALL */
 	uint64_t cutoff; /* bytes: a flow of which so many were admitted is spilled from there on; 0: no flow */
 	uint64_t limit_packets, limit_bytes; /* in flight: from there on no new flow, from twice that on nothing */
-	uint64_t limit_wait_ns;              /* the oldest one's wait */
 	uint64_t limit_tick_ns;              /* without a look of the engine, after which it is `down` */
-	uint64_t trust_ns;                   /* trust lasts so long */
 	uint64_t idle_ns;                    /* a flow that is silent for so long has ended */
-	uint64_t pending_ns; /* a change of state waits so long for the flow's held packets; then it overtakes */
+	uint64_t trust_ns;                   /* trust lasts so long */
+
+	/* and this is asked for now and then. */
+	_Alignas(64) uint64_t limit_wait_ns; /* the oldest one's wait */
+	uint64_t pending_ns;      /* a change of state waits so long for the flow's held packets; then it overtakes */
+	uint32_t never_shed;      /* 1: neither share nor cutoff count */
+	uint32_t mark, mark_mask; /* tc: on what is admitted; mask 0: no mark is touched */
+	uint32_t reserved;
 
 	/* The engine, at each look: gate_look(). */
 	_Alignas(64) uint64_t ticked_ns; /* 0: nobody has ever looked */
 	uint64_t gone;                   /* admissions that no longer wait: those before the look less what was held */
+	uint64_t gone_bytes;             /* admitted_bytes behind the last one of these */
 	uint64_t settled;                /* every admission up to this one has been decided, for certain */
 	uint64_t oldest_ns;              /* arrival of the oldest that waits; 0: none does */
 
 	/* The program. */
 	_Alignas(64) uint64_t admitted; /* admissions so far; each packet's number is the count with itself */
 	uint64_t admitted_bytes;
-	uint64_t admitted_ns;                  /* the last one */
 	_Alignas(64) uint64_t ring[GATE_RING]; /* admitted_bytes behind admission n, at n modulo GATE_RING */
 };
 
@@ -84,7 +86,10 @@ struct gate_slot {
 	uint16_t column; /* enum gate_column; GATE_COLUMNS: none */
 };
 
-/* A row of counters; one for each CPU, so that two don't meet. */
+/*
+ * A row of counters; one for each CPU, so that two don't meet. What is admitted is counted in the page, and its column
+ * stays empty here: each admission has its number from there, and one count is cheaper than two.
+ */
 struct gate_cpu {
 	_Alignas(64) struct gate_count column[GATE_COLUMNS];
 	uint64_t slot_missed; /* dropped or passed by the flow's state, as the slot held another packet */
@@ -94,6 +99,7 @@ struct gate_cpu {
 	uint64_t flows;      /* begun */
 	uint64_t flows_shed; /* of these, taken away for load, at their start or later */
 	uint64_t flows_refused; /* the ones at their start */
+	uint64_t oneway_first;  /* no counter: the last known flow stood in `oneway`, so the next is looked for there */
 	_Alignas(64) struct gate_slot slot;
 };
 
@@ -109,19 +115,20 @@ struct gate_key {
 	uint8_t reserved;
 };
 
+/* Counts are added plainly: two CPUs with packets of one flow at the same instant may lose one. No book has them. */
 struct gate_flow {
-	uint64_t since_ns; /* its state */
-	uint64_t last_ns;  /* its last packet */
-	uint64_t last_admitted;
-	uint64_t asked_ns;               /* `pending` was asked for */
-	uint64_t queued, queued_bytes;   /* packets that were admitted, */
-	uint64_t passed, passed_bytes;   /* and that were not */
 	uint8_t state, reason;           /* enum gate_state, enum lane_reason */
 	uint8_t pending, pending_reason; /* what it becomes when none of its packets is held; 0: nothing */
 	uint8_t directions;              /* bits: who was seen sending, the lower end, the higher one */
 	uint8_t finished;                /* the same: who has sent FIN; both: it has ended */
 	uint8_t going;                   /* TCP: more than its SYN was seen */
 	uint8_t last_shut;               /* its last packet that was not admitted was dropped */
+	uint64_t last_ns;                /* its last packet */
+	uint64_t last_admitted;
+	uint64_t queued, queued_bytes; /* packets that were admitted, */
+	uint64_t passed, passed_bytes; /* and that were not */
+	uint64_t since_ns;             /* its state */
+	uint64_t asked_ns;             /* `pending` was asked for */
 };
 
 /* What `tell` is asked. */

@@ -85,11 +85,21 @@ uint64_t gate_admitted(const struct gate_page *page)
 	return LOAD(page->admitted);
 }
 
+/* Never back: one that is just being admitted has its number, and not yet its sum: there stands one of long ago. */
+static void gone(struct gate_page *page, uint64_t number)
+{
+	const uint64_t bytes = LOAD(page->ring[number % GATE_RING]);
+
+	if ((int64_t)(bytes - page->gone_bytes) > 0)
+		STORE(page->gone_bytes, bytes);
+	STORE(page->gone, number);
+}
+
 void gate_look(struct gate_page *page, struct gate_engine *engine, const struct gate_look *look)
 {
 	const uint64_t settled = engine->admitted - look->held;
 
-	STORE(page->gone, look->admitted - look->held);
+	gone(page, look->admitted - look->held);
 	STORE(page->oldest_ns, look->oldest_ns);
 	/* Below 0, or back: more is held than was known of then. */
 	if (engine->admitted > look->held && settled > page->settled)
@@ -104,6 +114,8 @@ void gate_look(struct gate_page *page, struct gate_engine *engine, const struct 
 void gate_books(const struct gate *g, struct gate_cpu *sum)
 {
 	memset(sum, 0, sizeof(*sum));
+	sum->column[GATE_ADMITTED] =
+	    (struct gate_count){.packets = LOAD(g->page->admitted), .bytes = LOAD(g->page->admitted_bytes)};
 	for (unsigned i = 0; i < g->cpu_count; i++) {
 		const struct gate_cpu *cpu = &g->cpu[i];
 

@@ -77,14 +77,9 @@ static __always_inline void load_transport(struct __sk_buff *skb, struct headers
 
 static __always_inline int read_v4(struct __sk_buff *skb, uint32_t off, struct headers *h, struct packet *p)
 {
-	uint32_t words;
+	const uint32_t words = h->ip[0] & 15;
 	uint16_t fragment;
 
-	/* One load takes both headers where there are no options. */
-	h->got = bpf_skb_load_bytes(skb, off, h->ip, 40) ? 0 : 20;
-	if (!h->got && bpf_skb_load_bytes(skb, off, h->ip, 20))
-		return -1;
-	words = h->ip[0] & 15;
 	if (words < 5)
 		return -1;
 	h->at = off + 4 * words;
@@ -140,8 +135,6 @@ static __always_inline int read_v6(struct __sk_buff *skb, uint32_t off, struct h
 {
 	int more = 1;
 
-	if (bpf_skb_load_bytes(skb, off, h->ip, 40))
-		return -1;
 	h->protocol = h->ip[6];
 	h->at = off + 40;
 	h->later = 0;
@@ -229,16 +222,17 @@ static __noinline void follow_first(const struct headers *h, struct packet *p)
 __noinline int parse(struct __sk_buff *skb, uint32_t off, struct packet *p)
 {
 	struct headers h;
-	uint8_t version;
 	int error;
 
 	if (!p) /* for the verifier */
 		return -1;
-	if (bpf_skb_load_bytes(skb, off, &version, 1))
+	/* One load takes all of IPv6's, or both headers of IPv4 where there are no options. */
+	h.got = bpf_skb_load_bytes(skb, off, h.ip, 40) ? 0 : 20;
+	if (!h.got && bpf_skb_load_bytes(skb, off, h.ip, 20))
 		return -1;
-	if (version >> 4 == 4)
+	if (h.ip[0] >> 4 == 4)
 		error = read_v4(skb, off, &h, p);
-	else if (version >> 4 == 6)
+	else if (h.ip[0] >> 4 == 6 && h.got)
 		error = read_v6(skb, off, &h, p);
 	else
 		return -1;

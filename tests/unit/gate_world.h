@@ -24,7 +24,8 @@
 #include <bpf/bpf.h>
 #include <linux/if_ether.h>
 
-#define FLOWS 1024u
+#define FLOWS  1024u
+#define SECOND 1000000000ull
 
 #define FIN 1
 #define SYN 2
@@ -258,6 +259,53 @@ static inline struct gate_key key_of(uint8_t protocol, unsigned n)
 				      .protocol = protocol};
 
 	return gate_key_from(&flow, 0);
+}
+
+/* It is there. */
+static inline struct gate_flow the_flow(struct gate_key key)
+{
+	struct gate_flow flow = {0};
+
+	assert_true(flow_of(key, &flow));
+	return flow;
+}
+
+static inline void edit_flow(struct gate_key key, const struct gate_flow *flow)
+{
+	struct gate_flow old;
+	const int fd =
+	    gate.fd[bpf_map_lookup_elem(gate.fd[GATE_FD_TWOWAY], &key, &old) ? GATE_FD_ONEWAY : GATE_FD_TWOWAY];
+
+	assert_int_equal(bpf_map_update_elem(fd, &key, flow, BPF_EXIST), 0);
+}
+
+static inline uint64_t total(void)
+{
+	const struct gate_cpu s = sum();
+	uint64_t packets = 0;
+
+	for (unsigned c = 0; c < GATE_COLUMNS; c++)
+		packets += s.column[c].packets;
+	return packets;
+}
+
+static inline uint64_t seen(struct gate_flow flow)
+{
+	return flow.queued + flow.passed;
+}
+
+/* As many admissions no longer wait. */
+static inline void forget(uint64_t number)
+{
+	gate.page->gone = number;
+	gate.page->gone_bytes = gate.page->ring[number % GATE_RING];
+}
+
+/* Everything that was admitted has been decided. */
+static inline void settle_all(void)
+{
+	forget(gate.page->admitted);
+	gate.page->settled = gate.page->admitted;
 }
 
 #endif
