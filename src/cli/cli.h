@@ -24,7 +24,7 @@ bool parse_number(const char *text, uint64_t max, uint64_t *value);
 bool parse_range(const char *text, uint16_t *first, uint16_t *last); /* N or N-M */
 bool parse_duration(const char *text, uint64_t *ns);                 /* 20ms: a unit of ns us ms s is needed */
 bool parse_deadline(const char *text, uint64_t *ns);                 /* 1ms to 60s, or off: 0 */
-bool parse_size(const char *text, uint64_t *bytes);                  /* 64KiB, 1MiB, 1GiB, or bytes as 512B */
+bool parse_size(const char *text, uint64_t *bytes);                  /* 64KiB, 1MiB, 1GiB, or bytes: 512 or 512B */
 bool parse_mark(const char *text, uint32_t *mark, uint32_t *mask);   /* VALUE/MASK */
 bool parse_switch(const char *text, const char *yes, const char *no, bool *value);
 

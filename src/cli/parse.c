@@ -37,7 +37,7 @@ bool parse_size(const char *text, uint64_t *bytes)
 	static const struct {
 		const char *unit;
 		unsigned shift;
-	} units[] = {{"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
+	} units[] = {{"", 0}, {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
 	const char *end = digits(text, UINT32_MAX, bytes);
 
 	for (size_t i = 0; end && i < sizeof(units) / sizeof(*units); i++) {

@@ -179,7 +179,7 @@ static int parse_gate(struct run_options *o, int opt, const char *value)
 		return 0;
 	}
 	if (strcmp(value, "off") != 0 && (!parse_size(value, &n) || !n))
-		return usage_error("run: --cutoff %s: give a size like 64KiB, or off", value);
+		return usage_error("run: --cutoff %s: give a size like 64KiB or 65536, or off", value);
 	o->keeper.cutoff = n;
 	return 0;
 }
