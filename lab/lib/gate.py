@@ -29,12 +29,9 @@ def rules(bench, *matches, number=0):
     mangle counts it, queues what the gate admits, drops what it shuts, and lets the rest go on. The chain is whole
     before anything is sent there. At the end the pins go, too: the next run begins with no flows."""
     host, chain = bench.b, chain_of(number)
-    steps = [f"{host.counter(number)}",
-             f"-m bpf --object-pinned {pinned(number, 'gate')} -j NFQUEUE --queue-num {number} --queue-bypass",
-             f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", "-j ACCEPT"]
     host.iptables(f"-t {TABLE} -N {chain}")
     try:
-        for step in steps:
+        for step in steps(bench, number):
             host.iptables(f"-t {TABLE} -A {chain} {step}")
         with bench.rules(*(f"-A {match} -j {chain}" for match in matches), table=TABLE):
             yield
@@ -42,6 +39,20 @@ def rules(bench, *matches, number=0):
         host.iptables(f"-t {TABLE} -F {chain}")
         host.iptables(f"-t {TABLE} -X {chain}")
         shutil.rmtree(f"{ROOT}/queue-{number}", ignore_errors=True)
+
+
+def steps(bench, number=0):
+    """The chain's rules, as iptables takes them."""
+    return (bench.b.counter(number),
+            f"-m bpf --object-pinned {pinned(number, 'gate')} -j NFQUEUE --queue-num {number} --queue-bypass",
+            f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", "-j ACCEPT")
+
+
+def replace(bench, *rules_of_it, number=0):
+    """Other rules in the chain, in one step."""
+    chain = chain_of(number)
+    lines = [f"*{TABLE}", f":{chain} - [0:0]", *(f"-A {chain} {rule}" for rule in rules_of_it), "COMMIT", ""]
+    bench.b.run(["iptables-restore", "-w", "--noflush"], input="\n".join(lines))
 
 
 def counted(bench, number=0):
