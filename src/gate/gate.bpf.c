@@ -158,7 +158,7 @@ static __always_inline void become(struct gate_flow *f, uint8_t state, uint8_t r
 /*
  * What a new flow is. A TCP connection whose beginning was not seen is not shed at random: it was there before.
  */
-static __always_inline void start(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
+static __noinline void start(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
 {
 	const bool established = p->key.protocol == 6 && (p->tcp & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 	uint32_t share = READ(page.share), reason;
@@ -297,7 +297,7 @@ static __always_inline bool is_over(const struct gate_flow *f, const struct pack
 	       (f->going || f->finished == 3);
 }
 
-static __always_inline void start_again(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
+static __noinline void start_again(struct gate_flow *f, const struct packet *p, uint64_t now, struct gate_cpu *cpu)
 {
 	f->queued = 0;
 	f->queued_bytes = 0;
@@ -317,7 +317,7 @@ static __always_inline void ask(struct gate_flow *f, uint32_t reason, uint64_t n
 }
 
 /* Carries out what is pending, as soon as nothing can be overtaken, or can't be helped. */
-static __always_inline void carry_out(struct gate_flow *f, uint64_t now, bool must, struct gate_cpu *cpu)
+static __noinline void carry_out(struct gate_flow *f, uint64_t now, bool must, struct gate_cpu *cpu)
 {
 	if (f->pending != GATE_FLOW_SHUT && (int64_t)(f->last_admitted - READ(page.settled)) > 0) {
 		if (!must && !older(now, f->asked_ns, READ(page.pending_ns)))
