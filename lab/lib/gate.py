@@ -66,7 +66,7 @@ def came(bench, number=0):
     return counted(bench, number)["came"]
 
 
-def settled(bench, interceptor, number=0, seconds=5.0, whole=True, base=None):
+def settled(bench, interceptor, number=0, seconds=15.0, whole=True, base=None):
     """The queue's books once nothing is held and all that the rules have counted is booked, and those counts: since
     `base`, a former counted(). Not `whole`: the kernel cuts aggregates behind the gate (GSO off), and the ledger has more
     packets than the rules."""
