@@ -91,7 +91,9 @@ struct gate_slot {
  * stays empty here: each admission has its number from there, and one count is cheaper than two.
  */
 struct gate_cpu {
-	_Alignas(64) struct gate_count column[GATE_COLUMNS];
+	/* No counter: the last known flow stood in `oneway`, so the next is looked for there. Each packet asks. */
+	_Alignas(64) uint64_t oneway_first;
+	struct gate_count column[GATE_COLUMNS];
 	uint64_t slot_missed; /* dropped or passed by the flow's state, as the slot held another packet */
 	uint64_t cut_short;  /* flows that changed while packets of theirs may have been held: reordering is possible */
 	uint64_t unparsed;   /* packets without a flow */
@@ -99,7 +101,6 @@ struct gate_cpu {
 	uint64_t flows;      /* begun */
 	uint64_t flows_shed; /* of these, taken away for load, at their start or later */
 	uint64_t flows_refused; /* the ones at their start */
-	uint64_t oneway_first;  /* no counter: the last known flow stood in `oneway`, so the next is looked for there */
 	_Alignas(64) struct gate_slot slot;
 };
 
