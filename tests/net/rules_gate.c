@@ -147,6 +147,8 @@ static int traffic(char **command)
 	}
 	/* Before the first look everything goes round. */
 	turn(queue, WAITING, &engine, &settled);
+	/* What comes while this process waits for a processor has to fit, or the kernel drops it. */
+	TRUE(spw_queue_set_buffer(queue, 32u << 20) > 0);
 	sender = start_sender();
 	/* Something waits before anything changes. */
 	while (stat_of(queue).held < WAITING)
