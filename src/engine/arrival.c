@@ -45,8 +45,7 @@ bool engine_await_arrivals(struct engine *e)
 	bool more = false;
 
 	for (unsigned i = 0; i < e->lane.classes; i++) {
-		bool calm = lane_calm(&e->lane.class[i]) && !engine_gate_sheds(e, i);
-		bool awaited = e->awaited & 1u << i;
+		bool calm = lane_calm(&e->lane.class[i]), awaited = e->awaited & 1u << i;
 
 		if (calm && !awaited)
 			more |= await(e, i);

@@ -22,7 +22,12 @@
 
 static uint64_t next_look_ns(const struct engine *e)
 {
-	return e->looked_ns + lane_step_ns(&e->lane, e->awaited);
+	uint64_t step = lane_step_ns(&e->lane, e->awaited);
+
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (engine_gate_step_ns(e, i) < step)
+			step = engine_gate_step_ns(e, i);
+	return e->looked_ns + step;
 }
 
 static uint64_t until_next_look(const struct engine *e)

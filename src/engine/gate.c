@@ -134,9 +134,11 @@ void engine_gate_mode(struct engine *e, unsigned i)
 		gate_set_mode(e->gate[i].page, mode, c->reason);
 }
 
-bool engine_gate_sheds(const struct engine *e, unsigned i)
+uint64_t engine_gate_step_ns(const struct engine *e, unsigned i)
 {
-	return e->gate[i].page && e->page->load[i].level > LOAD_INSPECT_ALL;
+	bool sheds = e->gate[i].page && e->lane.class[i].state == STATE_INSPECTING;
+
+	return sheds ? load_step_ns(&e->page->load[i]) : UINT64_MAX;
 }
 
 /* One flow that the inspector needs no more of; its word counts for its own classes alone. */

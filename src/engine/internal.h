@@ -36,7 +36,7 @@ struct engine {
 	bool blind[CHANNEL_CLASSES]; /* a filter on its socket lets no message in */
 };
 
-/* arrival.c: a class that is calm, and sheds no load, need not be looked at often */
+/* arrival.c */
 
 /* Once, before anything is awaited. */
 void engine_arrivals_open(struct engine *e);
@@ -86,8 +86,8 @@ uint64_t engine_gate_admitted(const struct engine *e, unsigned i);
 void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted);
 /* Whether the class passes, as the lane says. */
 void engine_gate_mode(struct engine *e, unsigned i);
-/* Whether it sheds load: then it is to be told of a calm soon. */
-bool engine_gate_sheds(const struct engine *e, unsigned i);
+/* How soon it wants a look: without end where it sheds no load. */
+uint64_t engine_gate_step_ns(const struct engine *e, unsigned i);
 /* Takes the flows that the inspector trusts. */
 void engine_gate_trust(struct engine *e);
 

@@ -39,6 +39,8 @@
 #define LOAD_S      1.0
 /* Fewer tell nothing of the mean. */
 #define FLOWS_LEAST 32.0
+/* A look each so small a part of the deadline, while load is shed: more seldom, capacity goes unused. */
+#define STEP_PART   24u
 /* What happened in a longer pause between two looks, and when, is unknown. */
 #define PAUSE_NS    (20 * MS)
 
@@ -259,6 +261,11 @@ static void step(struct load *l, uint64_t now_ns, const struct load_sample *now)
 	l->wait_ns = expected_wait(l, &n, now);
 	judge(l, now, before_ns, now_ns);
 	l->share = l->level == LOAD_SHED_FLOWS ? admit(l) : LOAD_ALL;
+}
+
+uint64_t load_step_ns(const struct load *l)
+{
+	return l->level == LOAD_INSPECT_ALL ? UINT64_MAX : l->config.deadline_ns / STEP_PART;
 }
 
 void load_step(struct load *l, uint64_t now_ns, const struct load_sample *now)

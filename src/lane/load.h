@@ -69,6 +69,10 @@ struct load {
 /* Begins: everything is inspected, nothing is known. */
 void load_start(struct load *l, const struct load_config *config);
 
+/* How long may pass until the next look, in nanoseconds: what is let in is judged by it. Without end where nothing is
+ * shed. */
+uint64_t load_step_ns(const struct load *l);
+
 /*
  * At each look of the engine while the class inspects: every 5 ms or more often; the more often, the less capacity goes
  * unused. After a pause of more than 20 ms (no engine, an open class) nothing is measured over it. Does nothing where
