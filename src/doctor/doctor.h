@@ -19,6 +19,10 @@ typedef enum queue_state (*queue_look)(uint16_t number);
 /* judge.c, pure: what is wrong with the rules, where queues are as look() says. */
 void judge_rules(const struct ruleset *r, queue_look look, struct findings *f);
 
+/* Rules without a gate, to queues that have one: before others of their rules, or in a running spillway, by its status
+ * (NULL: there is none). */
+void judge_gates(const struct ruleset *r, const json_t *status, struct findings *f);
+
 /* lanes.c, pure: what is wrong with a running spillway, by its status, that may come from another version. */
 void judge_status(const json_t *status, struct findings *f);
 

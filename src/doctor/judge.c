@@ -120,9 +120,25 @@ static void judge_chains(const struct ruleset *r, const struct queue_rule *rule,
 	}
 }
 
+static void judge_unreached(const struct queue_rule *rule, struct findings *f)
+{
+	char text[64];
+
+	finding_remedy(
+	    findings_add(f, LEVEL_NOTE, "unreached",
+			 "%s, %s: no rule was seen that leads to this chain, so no packet comes to the queue "
+			 "by it",
+			 rule->where, queues(rule, text)),
+	    "take the chain away, or make a rule that leads there");
+}
+
 void judge_rules(const struct ruleset *r, queue_look look, struct findings *f)
 {
 	for (unsigned i = 0; i < r->rules; i++) {
+		if (r->rule[i].unreached) {
+			judge_unreached(&r->rule[i], f);
+			continue;
+		}
 		judge_bypass(&r->rule[i], f);
 		judge_behind(&r->rule[i], f);
 		judge_queues(&r->rule[i], look, f);
@@ -132,4 +148,57 @@ void judge_rules(const struct ruleset *r, queue_look look, struct findings *f)
 		findings_add(f, LEVEL_NOTE, "rules",
 			     "there are more rules than are looked at, or some that can't be read");
 	findings_add(f, LEVEL_FINE, "rules", "%u rules bring packets to queues", r->rules);
+}
+
+/* Does a running spillway say that a gate is loaded for this queue? */
+static bool gate_loaded(const json_t *status, json_int_t number)
+{
+	const json_t *lane, *q;
+	size_t i, j;
+
+	json_array_foreach (json_object_get(status, "lanes"), i, lane)
+		json_array_foreach (json_object_get(lane, "queues"), j, q)
+			if (json_integer_value(json_object_get(q, "queue")) == number &&
+			    json_is_object(json_object_get(q, "gate")))
+				return true;
+	return false;
+}
+
+static bool gate_stands(const struct ruleset *r, unsigned number)
+{
+	for (unsigned i = 0; i < r->rules; i++)
+		if (r->rule[i].gate && !r->rule[i].unreached && r->rule[i].first == number)
+			return true;
+	return false;
+}
+
+static void judge_without(const struct queue_rule *rule, unsigned number, bool others, struct findings *f)
+{
+	finding_remedy(findings_add(f, LEVEL_HURTS, "half-gated",
+				    "%s: no gate stands before this rule to queue %u, though %s: it sees nothing of "
+				    "these packets, so it neither limits nor sheds them, and while the class is open "
+				    "nobody counts them",
+				    rule->where, number,
+				    others ? "one stands before others" : "spillway run has loaded one"),
+		       "spillway rules --queue %u ... --gate --apply for this rule as well; or take the gate out: the "
+		       "same without --gate, and spillway run --gate off",
+		       number);
+}
+
+void judge_gates(const struct ruleset *r, const json_t *status, struct findings *f)
+{
+	for (unsigned i = 0; i < r->rules; i++) {
+		const struct queue_rule *rule = &r->rule[i];
+
+		if (!rule->numbered || rule->gate || rule->unreached)
+			continue;
+		for (unsigned n = rule->first; n <= rule->last && n - rule->first < QUEUES_LOOKED_AT; n++) {
+			const bool others = gate_stands(r, n);
+
+			if (!others && !gate_loaded(status, n))
+				continue;
+			judge_without(rule, n, others, f);
+			break;
+		}
+	}
 }
