@@ -19,6 +19,7 @@ struct engine {
 	struct lane_early *early[CHANNEL_CLASSES];
 	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
 	struct gate_engine gate_engine[CHANNEL_CLASSES];
+	bool gate_told[CHANNEL_CLASSES]; /* whether its class passes: engine_gate_mode() */
 	uint64_t trusts; /* of the present inspector's, that were taken */
 	struct lane_orders orders;
 	struct spw_verdicts *list;
@@ -83,6 +84,7 @@ void engine_gate_attach(struct engine *e);
 void engine_gate_policy(struct engine *e, unsigned i);
 /* Admissions so far: to be read before a look, and given to engine_gate_looked() after it. */
 uint64_t engine_gate_admitted(const struct engine *e, unsigned i);
+/* Before the first engine_gate_mode() the gate learns nothing of it: woken by it, it would go by its former mode. */
 void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted);
 /* Whether the class passes, as the lane says. */
 void engine_gate_mode(struct engine *e, unsigned i);
