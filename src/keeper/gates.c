@@ -118,8 +118,12 @@ static void since(struct gate_cpu *sum, const struct gate_cpu *base)
 
 static void show(struct board_gate *b, const struct gate *g, const struct gate_cpu *base)
 {
+	const struct gate_page *page = g->page;
+	const bool never_shed = __atomic_load_n(&page->never_shed, __ATOMIC_RELAXED);
 	struct gate_cpu sum;
 
+	store(&b->share, never_shed ? GATE_ALL : __atomic_load_n(&page->share, __ATOMIC_RELAXED));
+	store(&b->cutoff, never_shed ? 0 : __atomic_load_n(&page->cutoff, __ATOMIC_RELAXED));
 	gate_books(g, &sum);
 	since(&sum, base);
 	store(&b->admitted, sum.column[GATE_ADMITTED].packets);
