@@ -134,9 +134,10 @@ bool engine_peer_trusted(int fd, uid_t ours);
 /* The engine process: everything comes by the descriptors above. Returns an exit status. */
 int engine_main(void);
 
-/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *line, which may be NULL: the kernel's
- * own. 0 or a negative errno (-ENODEV: the queue is gone). */
-int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line);
+/* Looks at the kernel's numbers. 0 or a negative errno (-ENODEV: the queue is gone). */
+int engine_look(struct spw_queue *queue, struct lane_sample *sample);
+/* The same from *line, its queue's, that was read just now; `careful`: reads it anew, and says whether both agree. */
+int engine_look_behind(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line);
 
 /* The snapshot that holds, copied whole even while the engine writes. */
 void engine_snapshot(const struct engine_page *page, struct lane *copy);

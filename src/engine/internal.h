@@ -20,7 +20,7 @@ struct engine {
 	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
 	struct gate_engine gate_engine[CHANNEL_CLASSES];
 	bool gate_told[CHANNEL_CLASSES]; /* whether its class passes: engine_gate_mode() */
-	uint64_t trusts; /* of the present inspector's, that were taken */
+	uint64_t trusts;                 /* of the present inspector's, that were taken */
 	struct lane_orders orders;
 	struct spw_verdicts *list;
 	int arrivals;     /* epoll: readable where something has come to an awaited class; -1: none */

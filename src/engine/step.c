@@ -33,31 +33,46 @@
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
-static int look(struct engine *e, unsigned i)
+/* What *line, read behind `admitted`, and the socket show. */
+static int take_in(struct engine *e, unsigned i, struct spw_queue_stat *line, uint64_t admitted)
 {
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
-	struct spw_queue_stat line;
 	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
 	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
-	uint64_t admitted = engine_gate_admitted(e, i);
-	int error = engine_look(e->queue[i], &now, careful, &line);
+	int error = engine_look_behind(e->queue[i], &now, careful, line);
 
 	if (error)
 		return error;
 	lane_sample(c, &now, clock_ns());
-	engine_heal(e, i, &line);
+	engine_heal(e, i, line);
 	engine_gate_looked(e, i, admitted);
 	e->changed = true;
 	return 0;
 }
 
+/* At one class alone. */
+static int look(struct engine *e, unsigned i)
+{
+	uint64_t admitted = engine_gate_admitted(e, i);
+	struct spw_queue_stat line;
+	int error = spw_queue_stat(e->queue[i], &line);
+
+	return error ? error : take_in(e, i, &line, admitted);
+}
+
+/* The kernel writes its whole table at each reading: one serves all classes. */
 int engine_look_all(struct engine *e)
 {
-	int error = 0;
+	uint64_t admitted[CHANNEL_CLASSES];
+	struct spw_queue_stat line[CHANNEL_CLASSES];
+	int error;
 
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		admitted[i] = engine_gate_admitted(e, i);
+	error = spw_queue_stat_all(e->queue, e->lane.classes, line);
 	for (unsigned i = 0; i < e->lane.classes && !error; i++)
-		error = look(e, i);
+		error = take_in(e, i, &line[i], admitted[i]);
 	e->looked_ns = clock_ns();
 	if (!error)
 		e->look_failed_ns = 0;
