@@ -98,7 +98,8 @@ void engine_gate_trust(struct engine *e);
 /* The active inspector has written answers that are not yet taken. */
 bool engine_answers_wait(const struct engine *e);
 
-/* At the start: a predecessor may have left a filter on a socket. */
+/* At the start: a predecessor may have left a filter on a socket, or messages thrown away that it had not noted. What
+ * nobody was shown goes by policy. */
 void engine_open_eyes(struct engine *e);
 /* Looks at all classes. 0 or a negative errno. */
 int engine_look_all(struct engine *e);

@@ -64,7 +64,7 @@ static int look(struct engine *e, unsigned i)
 /* The kernel writes its whole table at each reading: one serves all classes. */
 int engine_look_all(struct engine *e)
 {
-	uint64_t admitted[CHANNEL_CLASSES];
+	uint64_t admitted[CHANNEL_CLASSES] = {0};
 	struct spw_queue_stat line[CHANNEL_CLASSES];
 	int error;
 
@@ -211,10 +211,13 @@ static void throw_away(struct engine *e, unsigned i, unsigned many)
 		iov[k] = (struct iovec){.iov_base = head[k], .iov_len = sizeof(head[k])};
 		m[k].msg_hdr = (struct msghdr){.msg_iov = &iov[k], .msg_iovlen = 1};
 	}
+	e->page->discarding |= 1ull << i;
 	n = recvmmsg(spw_queue_fd(e->queue[i]), m, many, MSG_DONTWAIT, NULL);
 	for (int k = 0; k < n; k++)
 		if (packet_id(head[k], m[k].msg_len, &id))
 			note_discarded(e, i, lane_widen(c->settled, id));
+	if (!e->failed)
+		e->page->discarding &= ~(1ull << i);
 }
 
 /*
@@ -345,13 +348,17 @@ static void open_and_shut_eyes(struct engine *e)
 	}
 }
 
-/* The socket itself knows: the page says whether there should be one, and its engine may have died before the change.
+/*
+ * The socket itself knows of a filter: the page says whether there should be one, and its engine may have died before
+ * the change. Or it died over messages that it had thrown away, and whose they were nobody knows: an inspector that has
+ * read later ones would seem to lie.
  */
 void engine_open_eyes(struct engine *e)
 {
 	for (unsigned i = 0; i < e->lane.classes; i++)
-		if (clear_filter(e, i))
+		if (clear_filter(e, i) || e->page->discarding >> i & 1)
 			see(e, i);
+	e->page->discarding = 0;
 }
 
 bool engine_step(struct engine *e)
