@@ -5,6 +5,7 @@
 #include "doctor/doctor.h"
 
 #include "control/client.h"
+#include "gate/gate.h"
 #include "keeper/keeper.h"
 #include "rules/command.h"
 
@@ -175,6 +176,19 @@ static bool read_nft(struct ruleset *r, struct findings *f)
 	return true;
 }
 
+static struct gate_pins look_at_pins(uint16_t number)
+{
+	struct gate_pins pins = {.error = 0};
+	char dir[GATE_DIR];
+	int devices;
+
+	gate_directory(number, dir);
+	pins.error = gate_program(dir, &pins.program);
+	devices = gate_devices(dir);
+	pins.devices = devices > 0 ? (unsigned)devices : 0;
+	return pins;
+}
+
 /* What is to be judged together with what runs; NULL: no rules could be read. */
 static struct ruleset *look_at_rules(struct findings *f)
 {
@@ -230,7 +244,7 @@ void doctor_examine(const char *control, struct findings *f, struct probe_proof 
 		rules = look_at_rules(f);
 	status = look_at_running(control, f);
 	if (rules)
-		judge_gates(rules, status, f);
+		judge_gates(rules, status, look_at_pins, f);
 	json_decref(status);
 	free(rules);
 }

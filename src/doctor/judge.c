@@ -4,6 +4,7 @@
  */
 #include "doctor/doctor.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Of one rule: each costs a socket. */
@@ -185,13 +186,49 @@ static void judge_without(const struct queue_rule *rule, unsigned number, bool o
 		       number);
 }
 
-void judge_gates(const struct ruleset *r, const json_t *status, struct findings *f)
+/* Does the rule ask the gate that is pinned, and so the one that spillway run tells what holds? */
+static void judge_pins(const struct queue_rule *rule, const struct gate_pins *pins, struct findings *f)
+{
+	const unsigned n = rule->first;
+
+	if (pins->error == -ENOENT)
+		finding_remedy(
+		    findings_add(f, LEVEL_HURTS, "gate-unpinned",
+				 "%s: the gate of queue %u is not pinned any more: the next spillway run loads "
+				 "another one, of which the rule knows nothing",
+				 rule->where, n),
+		    "take the rule out with spillway rules --queue %u ... --remove; or spillway run --gate on, "
+		    "and then the same with --gate --apply",
+		    n);
+	else if (!pins->error && !rule->by_mark && rule->program && rule->program != pins->program)
+		finding_remedy(
+		    findings_add(f, LEVEL_HURTS, "other-gate",
+				 "%s: it asks another gate than the one that is pinned for queue %u: nobody tells "
+				 "that one what holds, so it lets nothing in",
+				 rule->where, n),
+		    "spillway rules --queue %u ... --gate --apply", n);
+	else if (!pins->error && rule->by_mark && !pins->devices)
+		finding_remedy(
+		    findings_add(f, LEVEL_HURTS, "other-gate",
+				 "%s: the gate of queue %u stands at no device: no packet has its mark, so none "
+				 "is queued",
+				 rule->where, n),
+		    "spillway rules --queue %u ... --gate --apply", n);
+}
+
+void judge_gates(const struct ruleset *r, const json_t *status, pins_look look, struct findings *f)
 {
 	for (unsigned i = 0; i < r->rules; i++) {
 		const struct queue_rule *rule = &r->rule[i];
 
-		if (!rule->numbered || rule->gate || rule->unreached)
+		if (!rule->numbered || rule->unreached)
 			continue;
+		if (rule->gate) {
+			const struct gate_pins pins = look(rule->first);
+
+			judge_pins(rule, &pins, f);
+			continue;
+		}
 		for (unsigned n = rule->first; n <= rule->last && n - rule->first < QUEUES_LOOKED_AT; n++) {
 			const bool others = gate_stands(r, n);
 

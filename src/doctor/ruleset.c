@@ -139,6 +139,8 @@ static void iptables_queue(struct queue_rule *rule, const char *chain, const str
 	}
 	rule->gate =
 	    rule->numbered && rule->first == rule->last && is_pin(value_of(w, "--object-pinned"), rule->first, "gate");
+	if (!strncmp(value_of(w, "--comment"), RULE_GATE_PROGRAM, strlen(RULE_GATE_PROGRAM)))
+		rule->program = (uint32_t)strtoul(value_of(w, "--comment") + strlen(RULE_GATE_PROGRAM), NULL, 10);
 	rule->shut = made_to_shut(value_of(w, "--comment")) || (ends && ends_with(chain, "-SHUT"));
 	rule->everything = ends || takes_all(w);
 }
@@ -437,7 +439,7 @@ static void nft_rule(struct chains *c, const json_t *o)
 	nft_queues(rule, queue);
 	rule->bypass = has_flag(json_object_get(queue, "flags"), "bypass");
 	rule->everything = everything || ends;
-	rule->gate = ends;
+	rule->gate = rule->by_mark = ends;
 	rule->shut = made_to_shut(text_of(o, "comment")) || (ends && ends_with(name_of, "-shut"));
 }
 

@@ -30,11 +30,13 @@ struct queue_rule {
 	bool numbered;             /* its queues are known: */
 	uint16_t first, last;
 	bool bypass;
-	bool everything; /* it looks at nothing: no packet gets behind it */
-	bool shut;       /* made by `spillway rules --policy shut` */
-	bool gate;       /* it asks its queue's gate */
-	bool unreached;  /* no rule was seen that leads to its chain */
-	unsigned behind; /* later rules of its chains that lead to no queue */
+	bool everything;  /* it looks at nothing: no packet gets behind it */
+	bool shut;        /* made by `spillway rules --policy shut` */
+	bool gate;        /* it asks its queue's gate: */
+	bool by_mark;     /* not itself, but by the mark that the gate has put on the packet at its device */
+	uint32_t program; /* else the kernel's id of the program that was pinned when it was made; 0: not known */
+	bool unreached;   /* no rule was seen that leads to its chain */
+	unsigned behind;  /* later rules of its chains that lead to no queue */
 };
 
 /* A base chain that is not one of iptables' own. */

@@ -7,6 +7,7 @@
 #include "doctor/doctor.h"
 #include "keeper/keeper.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,6 +233,41 @@ static void odd_chains(void **state)
 	assert_true(rules.cut);
 }
 
+/* Of queue 1 program 17 is pinned, at no device; of 2 nothing; of the others it can't be told. */
+static struct gate_pins pinned(uint16_t number)
+{
+	return (struct gate_pins){.error = number == 1 ? 0 : number == 2 ? -ENOENT : -EPERM, .program = 17};
+}
+
+/* Pins that went, and came again for another program: what the rules hold is not what spillway run tells. */
+static void another_gate(void **state)
+{
+	static const char *const programs[] = {"", "-m comment --comment spillway-program=17 ",
+					       "-m comment --comment spillway-program=16 "};
+	const struct finding *f = NULL;
+	char text[400];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		clear(NULL);
+		snprintf(text, sizeof(text),
+			 "*mangle\n:SPILLWAY-GATE-1 -\n-A INPUT -j SPILLWAY-GATE-1\n-A SPILLWAY-GATE-1 -m bpf "
+			 "--object-pinned /sys/fs/bpf/spillway/queue-1/gate %s-j NFQUEUE --queue-num 1\n",
+			 programs[i]);
+		iptables("ip", text);
+		judge_gates(&rules, NULL, pinned, &found);
+		assert_int_equal(count("other-gate", &f), i == 2);
+	}
+	assert_non_null(strstr(f->remedy, "--gate --apply"));
+	clear(NULL);
+	iptables("ip", "*mangle\n:SPILLWAY-GATE-2 -\n:SPILLWAY-GATE-3 -\n-A INPUT -j SPILLWAY-GATE-2\n"
+		       "-A INPUT -j SPILLWAY-GATE-3\n" GATE_CHAIN("2") GATE_CHAIN("3"));
+	judge_gates(&rules, NULL, pinned, &found);
+	assert_int_equal(count("gate-unpinned", &f), 1);
+	assert_non_null(strstr(f->what, "queue 2"));
+	assert_int_equal(found.count, 1);
+}
+
 static void half_gated(void **state)
 {
 	json_t *status = json("{'lanes': [{'queues': [{'queue': 3, 'gate': null}, {'queue': 4, 'gate': {}}]}]}");
@@ -243,13 +279,13 @@ static void half_gated(void **state)
 	iptables("ip6", "*mangle\n-A INPUT -p udp -j NFQUEUE --queue-balance 0:1 --queue-bypass\n"
 			"-A INPUT -p tcp -j NFQUEUE --queue-num 3 --queue-bypass\n"
 			"-A INPUT -p sctp -j NFQUEUE --queue-num 4 --queue-bypass\n");
-	judge_gates(&rules, NULL, &found);
+	judge_gates(&rules, NULL, pinned, &found);
 	assert_int_equal(count("half-gated", &f), 1);
 	assert_non_null(strstr(f->what, "ip6tables mangle INPUT"));
 	assert_non_null(strstr(f->what, "queue 1"));
 	assert_non_null(strstr(f->remedy, "--gate --apply"));
 	memset(&found, 0, sizeof(found));
-	judge_gates(&rules, status, &found);
+	judge_gates(&rules, status, pinned, &found);
 	assert_int_equal(count("half-gated", &f), 2);
 	assert_non_null(strstr(f->what, "queue 4"));
 	json_decref(status);
@@ -274,6 +310,8 @@ static void nft_chains(void **state)
 	    "{'queue': {'num': 1, 'flags': 'bypass'}}]}},"
 	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'gate-1', 'expr': [{'accept': null}]}}]}";
 
+	const struct finding *f = NULL;
+
 	(void)state;
 	nft(text);
 	assert_int_equal(rules.rules, 2);
@@ -283,6 +321,9 @@ static void nft_chains(void **state)
 	assert_string_equal(rules.rule[1].where, "nft inet spillway input, chain gate-1");
 	assert_int_equal(rules.rule[1].priority, -150);
 	assert_true(rules.rule[1].gate && rules.rule[1].bypass && rules.rule[1].behind == 1);
+	judge_gates(&rules, NULL, pinned, &found);
+	assert_int_equal(count("other-gate", &f), 1);
+	assert_non_null(strstr(f->what, "stands at no device"));
 }
 
 static const char nft_text[] =
@@ -431,7 +472,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(iptables_rules), CASE(iptables_nonsense), CASE(more_than_fits), CASE(nft_rules),  CASE(nft_nonsense),
 	    CASE(judged),         CASE(nothing_wrong),     CASE(many_queues),    CASE(statuses),   CASE(hostile_text),
-	    CASE(running),        CASE(iptables_chains),   CASE(odd_chains),     CASE(half_gated), CASE(nft_chains),
+	    CASE(running),        CASE(iptables_chains),   CASE(odd_chains),     CASE(half_gated), CASE(another_gate),
+	    CASE(nft_chains),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
