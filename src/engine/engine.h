@@ -53,7 +53,7 @@ enum engine_gift {
 	GIFTS_MAX
 };
 
-#define ENGINE_PAGE_VERSION 4u
+#define ENGINE_PAGE_VERSION 5u
 /* Verdicts of one step: as many as there are orders, some of them with a whole packet. */
 #define ENGINE_INTENT_BYTES (LANE_PAYLOADS * (SPW_PAYLOAD_MAX + 128u) + LANE_ORDERS * 128u)
 
@@ -72,10 +72,9 @@ struct engine_page {
 	uint64_t orphan_ns;  /* without a keeper for so long: settle and leave */
 	uint32_t inspectors; /* number of the last one made */
 	uint32_t lied;       /* enum lane_result of an answer that did not hold; 0: none */
-	uint64_t
-	    discarding;     /* bits: classes of which messages are being thrown away, and what they were is not noted */
-	uint64_t ticked_ns; /* the engine's loop was here, CLOCK_MONOTONIC */
-	uint64_t commit;    /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
+	uint64_t discarding; /* bits: classes of which messages are being thrown away, not yet noted */
+	uint64_t ticked_ns;  /* the engine's loop was here, CLOCK_MONOTONIC */
+	uint64_t commit;     /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
 	struct lane snapshot[2];
 	struct load load[CHANNEL_CLASSES];          /* of classes behind a gate; a successor goes on with it */
