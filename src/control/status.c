@@ -71,10 +71,11 @@ static void add_gate(struct lane_class *c, const struct board_gate *g)
 }
 
 /* null: none stands there. */
-static json_t *gate_json(const struct board_gate *g, const struct load *load, uint64_t cutoff)
+static json_t *gate_json(const struct board_gate *g, const struct load *load)
 {
 	static const char *const levels[LOAD_LEVELS] = {"everything", "tail", "new"};
 	unsigned level = LOAD(load->level);
+	uint64_t cutoff = LOAD(g->cutoff);
 
 	if (!LOAD(g->there))
 		return json_null();
@@ -82,8 +83,8 @@ static json_t *gate_json(const struct board_gate *g, const struct load *load, ui
 			 number(LOAD(g->admitted)), "admitted_bytes", number(LOAD(g->admitted_bytes)), "passed",
 			 number(board_gate_passed(g)), "slot_missed", number(LOAD(g->slot_missed)), "cut_short",
 			 number(LOAD(g->cut_short)), "flows", number(LOAD(g->flows)), "flows_shed",
-			 number(LOAD(g->flows_shed)), "share", (double)LOAD(load->share) / LOAD_ALL, "cutoff",
-			 number(cutoff), "level", level < LOAD_LEVELS ? levels[level] : NULL, "changes",
+			 number(LOAD(g->flows_shed)), "share", (double)LOAD(g->share) / GATE_ALL, "cutoff",
+			 number_unless(!cutoff, cutoff), "level", level < LOAD_LEVELS ? levels[level] : NULL, "changes",
 			 number(LOAD(load->changes)));
 }
 
@@ -160,7 +161,7 @@ static json_t *queue_json(const struct engine_page *page, const struct lane_clas
 
 	json_object_set_new(q, "socket_buffer", number_unless(buffer <= 0, (uint64_t)buffer));
 	json_object_update(q, books);
-	json_object_set_new(q, "gate", gate_json(&b->gate[i], &page->load[i], LOAD(page->cutoff)));
+	json_object_set_new(q, "gate", gate_json(&b->gate[i], &page->load[i]));
 	json_decref(books);
 	return q;
 }

@@ -5,6 +5,7 @@
 #include "doctor/doctor.h"
 
 #include "control/client.h"
+#include "gate/gate.h"
 #include "keeper/keeper.h"
 #include "rules/command.h"
 
@@ -175,7 +176,21 @@ static bool read_nft(struct ruleset *r, struct findings *f)
 	return true;
 }
 
-static void look_at_rules(struct findings *f)
+static struct gate_pins look_at_pins(uint16_t number)
+{
+	struct gate_pins pins = {.error = 0};
+	char dir[GATE_DIR];
+	int devices;
+
+	gate_directory(number, dir);
+	pins.error = gate_program(dir, &pins.program);
+	devices = gate_devices(dir);
+	pins.devices = devices > 0 ? (unsigned)devices : 0;
+	return pins;
+}
+
+/* What is to be judged together with what runs; NULL: no rules could be read. */
+static struct ruleset *look_at_rules(struct findings *f)
 {
 	static const char *const v4[3] = {"iptables-nft-save", "iptables-legacy-save", "iptables-save"},
 				 *const v6[3] = {"ip6tables-nft-save", "ip6tables-legacy-save", "ip6tables-save"};
@@ -184,7 +199,7 @@ static void look_at_rules(struct findings *f)
 
 	if (!r) {
 		findings_add(f, LEVEL_UNSEEN, "rules", "no memory is left");
-		return;
+		return NULL;
 	}
 	any = read_family(v4, "ip", r, f);
 	any |= read_family(v6, "ip6", r, f);
@@ -194,35 +209,42 @@ static void look_at_rules(struct findings *f)
 	else
 		finding_remedy(findings_add(f, LEVEL_UNSEEN, "rules", "neither iptables nor nft is installed"),
 			       "install one of them");
-	free(r);
+	return r;
 }
 
-/* A spillway need not run; one whose socket is there has to answer. */
-static void look_at_running(const char *control, struct findings *f)
+/* A spillway need not run; one whose socket is there has to answer. NULL: no status. */
+static json_t *look_at_running(const char *control, struct findings *f)
 {
 	json_t *status;
 	int err;
 
 	if (access(control, F_OK) && errno == ENOENT) {
 		findings_add(f, LEVEL_NOTE, "running", "no spillway runs with the control socket %s", control);
-		return;
+		return NULL;
 	}
 	err = client_status(control, &status);
 	if (err) {
 		finding_remedy(findings_add(f, err == EXIT_PERMISSION ? LEVEL_UNSEEN : LEVEL_NOTE, "running",
 					    "%s gives no status", control),
 			       "run it as the user who started spillway run, or name its socket with --control");
-		return;
+		return NULL;
 	}
 	judge_status(status, f);
-	json_decref(status);
+	return status;
 }
 
 void doctor_examine(const char *control, struct findings *f, struct probe_proof *proof)
 {
+	struct ruleset *rules = NULL;
+	json_t *status;
+
 	look_at_features(f);
 	look_at_fail_open(proof, f);
 	if (look_at_socket(f))
-		look_at_rules(f);
-	look_at_running(control, f);
+		rules = look_at_rules(f);
+	status = look_at_running(control, f);
+	if (rules)
+		judge_gates(rules, status, look_at_pins, f);
+	json_decref(status);
+	free(rules);
 }

@@ -4,6 +4,7 @@
  */
 #include "doctor/doctor.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Of one rule: each costs a socket. */
@@ -120,9 +121,25 @@ static void judge_chains(const struct ruleset *r, const struct queue_rule *rule,
 	}
 }
 
+static void judge_unreached(const struct queue_rule *rule, struct findings *f)
+{
+	char text[64];
+
+	finding_remedy(
+	    findings_add(f, LEVEL_NOTE, "unreached",
+			 "%s, %s: no rule was seen that leads to this chain, so no packet comes to the queue "
+			 "by it",
+			 rule->where, queues(rule, text)),
+	    "take the chain away, or make a rule that leads there");
+}
+
 void judge_rules(const struct ruleset *r, queue_look look, struct findings *f)
 {
 	for (unsigned i = 0; i < r->rules; i++) {
+		if (r->rule[i].unreached) {
+			judge_unreached(&r->rule[i], f);
+			continue;
+		}
 		judge_bypass(&r->rule[i], f);
 		judge_behind(&r->rule[i], f);
 		judge_queues(&r->rule[i], look, f);
@@ -132,4 +149,93 @@ void judge_rules(const struct ruleset *r, queue_look look, struct findings *f)
 		findings_add(f, LEVEL_NOTE, "rules",
 			     "there are more rules than are looked at, or some that can't be read");
 	findings_add(f, LEVEL_FINE, "rules", "%u rules bring packets to queues", r->rules);
+}
+
+/* Does a running spillway say that a gate is loaded for this queue? */
+static bool gate_loaded(const json_t *status, json_int_t number)
+{
+	const json_t *lane, *q;
+	size_t i, j;
+
+	json_array_foreach (json_object_get(status, "lanes"), i, lane)
+		json_array_foreach (json_object_get(lane, "queues"), j, q)
+			if (json_integer_value(json_object_get(q, "queue")) == number &&
+			    json_is_object(json_object_get(q, "gate")))
+				return true;
+	return false;
+}
+
+static bool gate_stands(const struct ruleset *r, unsigned number)
+{
+	for (unsigned i = 0; i < r->rules; i++)
+		if (r->rule[i].gate && !r->rule[i].unreached && r->rule[i].first == number)
+			return true;
+	return false;
+}
+
+static void judge_without(const struct queue_rule *rule, unsigned number, bool others, struct findings *f)
+{
+	finding_remedy(findings_add(f, LEVEL_HURTS, "half-gated",
+				    "%s: no gate stands before this rule to queue %u, though %s: it sees nothing of "
+				    "these packets, so it neither limits nor sheds them, and while the class is open "
+				    "nobody counts them",
+				    rule->where, number,
+				    others ? "one stands before others" : "spillway run has loaded one"),
+		       "spillway rules --queue %u ... --gate --apply for this rule as well; or take the gate out: the "
+		       "same without --gate, and spillway run --gate off",
+		       number);
+}
+
+/* Does the rule ask the gate that is pinned, and so the one that spillway run tells what holds? */
+static void judge_pins(const struct queue_rule *rule, const struct gate_pins *pins, struct findings *f)
+{
+	const unsigned n = rule->first;
+
+	if (pins->error == -ENOENT)
+		finding_remedy(
+		    findings_add(f, LEVEL_HURTS, "gate-unpinned",
+				 "%s: the gate of queue %u is not pinned any more: the next spillway run loads "
+				 "another one, of which the rule knows nothing",
+				 rule->where, n),
+		    "take the rule out with spillway rules --queue %u ... --remove; or spillway run --gate on, "
+		    "and then the same with --gate --apply",
+		    n);
+	else if (!pins->error && !rule->by_mark && rule->program && rule->program != pins->program)
+		finding_remedy(
+		    findings_add(f, LEVEL_HURTS, "other-gate",
+				 "%s: it asks another gate than the one that is pinned for queue %u: nobody tells "
+				 "that one what holds, so it lets nothing in",
+				 rule->where, n),
+		    "spillway rules --queue %u ... --gate --apply", n);
+	else if (!pins->error && rule->by_mark && !pins->devices)
+		finding_remedy(
+		    findings_add(f, LEVEL_HURTS, "other-gate",
+				 "%s: the gate of queue %u stands at no device: no packet has its mark, so none "
+				 "is queued",
+				 rule->where, n),
+		    "spillway rules --queue %u ... --gate --apply", n);
+}
+
+void judge_gates(const struct ruleset *r, const json_t *status, pins_look look, struct findings *f)
+{
+	for (unsigned i = 0; i < r->rules; i++) {
+		const struct queue_rule *rule = &r->rule[i];
+
+		if (!rule->numbered || rule->unreached)
+			continue;
+		if (rule->gate) {
+			const struct gate_pins pins = look(rule->first);
+
+			judge_pins(rule, &pins, f);
+			continue;
+		}
+		for (unsigned n = rule->first; n <= rule->last && n - rule->first < QUEUES_LOOKED_AT; n++) {
+			const bool others = gate_stands(r, n);
+
+			if (!others && !gate_loaded(status, n))
+				continue;
+			judge_without(rule, n, others, f);
+			break;
+		}
+	}
 }

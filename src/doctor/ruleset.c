@@ -4,21 +4,13 @@
  */
 #include "doctor/ruleset.h"
 
+#include "doctor/chains.h"
+#include "gate/gate.h"
+#include "rules/rule.h"
 #include "rules/words.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Room for one more; NULL: there is none, or the text for people does not fit. */
-static struct queue_rule *new_rule(struct ruleset *r)
-{
-	if (r->rules == RULESET_RULES) {
-		r->cut = true;
-		return NULL;
-	}
-	r->rule[r->rules] = (struct queue_rule){0};
-	return &r->rule[r->rules++];
-}
 
 /* As much of it as there is room for. */
 static void name(char to[RULESET_NAME], const char *from)
@@ -29,10 +21,20 @@ static void name(char to[RULESET_NAME], const char *from)
 	to[len] = '\0';
 }
 
+/* What was listed, into what is judged. */
+static void ruleset_close(struct ruleset *r, struct chains *c)
+{
+	r->cut |= !c;
+	if (!c)
+		return;
+	chains_resolve(c, r);
+	chains_end(c);
+}
+
 /* iptables */
 
 /* Where iptables' chains hang: the hook of a built-in one, and the table's priority. */
-static void iptables_hook(struct queue_rule *rule, const char *table, const char *chain)
+static void iptables_hook(struct listed_chain *listed, const char *table, const char *chain)
 {
 	static const char *const chains[][2] = {{"PREROUTING", "prerouting"},
 						{"INPUT", "input"},
@@ -44,12 +46,14 @@ static void iptables_hook(struct queue_rule *rule, const char *table, const char
 		int priority;
 	} tables[] = {{"raw", -300}, {"mangle", -150}, {"nat", -100}, {"filter", 0}, {"security", 50}};
 
-	for (size_t i = 0; i < sizeof(chains) / sizeof(*chains); i++)
-		if (!strcmp(chain, chains[i][0]))
-			name(rule->hook, chains[i][1]);
+	int priority = 0;
+
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		if (!strcmp(table, tables[i].table))
-			rule->priority = tables[i].priority;
+			priority = tables[i].priority;
+	for (size_t i = 0; i < sizeof(chains) / sizeof(*chains); i++)
+		if (!strcmp(chain, chains[i][0]))
+			chains_hook(listed, chains[i][1], priority);
 }
 
 /* "N" or "N:M". */
@@ -72,6 +76,38 @@ static bool made_to_shut(const char *comment)
 	return !strncmp(comment, "spillway queue=", 15) && strstr(comment, " policy=shut");
 }
 
+/* A chain that `spillway rules --gate` makes: it takes every packet that comes to it. */
+static bool is_gate_chain(const char *chain, const char *prefix)
+{
+	return !strncmp(chain, prefix, strlen(prefix));
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	const size_t len = strlen(text), tail = strlen(end);
+
+	return len > tail && !strcmp(text + len - tail, end);
+}
+
+/* Is it the pin of this program of the queue's gate? */
+static bool is_pin(const char *path, uint16_t queue, const char *program)
+{
+	char dir[GATE_DIR], pin[GATE_DIR + 8];
+
+	gate_directory(queue, dir);
+	snprintf(pin, sizeof(pin), "%s/%s", dir, program);
+	return !strcmp(path, pin);
+}
+
+/* The value of an option; "": it is not there. */
+static const char *value_of(const struct words *w, const char *option)
+{
+	for (size_t i = 2; i + 1 < w->count; i++)
+		if (!strcmp(w->at[i], option))
+			return w->at[i + 1];
+	return "";
+}
+
 /* An option with a value that sorts nothing. */
 static bool sorts_nothing(const char *word, const char *value)
 {
@@ -80,32 +116,33 @@ static bool sorts_nothing(const char *word, const char *value)
 	return !strcmp(word, "--comment") || !strcmp(word, "--nfacct-name");
 }
 
-/* The words behind "-A CHAIN": which of them sort, and what the target is told. */
-static void iptables_words(struct queue_rule *rule, const struct words *w)
+/* Does the rule look at nothing before it goes to its target? */
+static bool takes_all(const struct words *w)
 {
-	bool sorts = false, target = false;
+	for (size_t i = 2; i < w->count && strcmp(w->at[i], "-j") != 0 && strcmp(w->at[i], "-g") != 0; i += 2)
+		if (!sorts_nothing(w->at[i], i + 1 < w->count ? w->at[i + 1] : ""))
+			return false;
+	return true;
+}
+
+/* What the target is told, and what stands before it. */
+static void iptables_queue(struct queue_rule *rule, const char *chain, const struct words *w)
+{
+	const char *number = value_of(w, "--queue-num"), *balance = value_of(w, "--queue-balance");
+	const bool ends = is_gate_chain(chain, RULE_GATE_IPTABLES);
 
 	rule->numbered = true; /* without a number it is queue 0 */
 	for (size_t i = 2; i < w->count; i++) {
-		const char *word = w->at[i], *value = i + 1 < w->count ? w->at[i + 1] : "";
-
-		if (!strcmp(word, "-j")) {
-			target = true;
-			i++;
-		} else if (!strcmp(word, "--queue-num") || !strcmp(word, "--queue-balance")) {
-			rule->numbered = iptables_queues(rule, value);
-			i++;
-		} else if (!strcmp(word, "--queue-bypass")) {
-			rule->bypass = true;
-		} else if (sorts_nothing(word, value)) {
-			if (!strcmp(word, "--comment"))
-				rule->shut = made_to_shut(value);
-			i++;
-		} else if (!target) {
-			sorts = true;
-		}
+		rule->bypass |= !strcmp(w->at[i], "--queue-bypass");
+		if (!strcmp(w->at[i], "--queue-num") || !strcmp(w->at[i], "--queue-balance"))
+			rule->numbered = iptables_queues(rule, *number ? number : balance);
 	}
-	rule->everything = !sorts;
+	rule->gate =
+	    rule->numbered && rule->first == rule->last && is_pin(value_of(w, "--object-pinned"), rule->first, "gate");
+	if (!strncmp(value_of(w, "--comment"), RULE_GATE_PROGRAM, strlen(RULE_GATE_PROGRAM)))
+		rule->program = (uint32_t)strtoul(value_of(w, "--comment") + strlen(RULE_GATE_PROGRAM), NULL, 10);
+	rule->shut = made_to_shut(value_of(w, "--comment")) || (ends && ends_with(chain, "-SHUT"));
+	rule->everything = ends || takes_all(w);
 }
 
 /* The second word of "-A CHAIN ...", as the line has it; false: it is none, or too long. */
@@ -123,66 +160,106 @@ static bool chain_of(const char *line, char chain[RULESET_NAME])
 	return true;
 }
 
-/* Is it the target, and not a word in a comment? Leaves the words. */
-static bool queues(const char *line, struct words *w)
+/* A line that leads somewhere, by its words: not by what stands in a comment. */
+static const char *target_of(const char *line, struct words *w)
 {
-	if (!strstr(line, "NFQUEUE"))
-		return false;
+	const char *target;
+
 	words_begin(w);
 	if (!words_split(w, line))
-		return false;
-	for (size_t i = 2; i + 1 < w->count; i++)
-		if (!strcmp(w->at[i], "-j") && !strcmp(w->at[i + 1], "NFQUEUE"))
-			return true;
-	return false;
+		return "";
+	target = value_of(w, "-j");
+	return *target ? target : value_of(w, "-g");
 }
 
-/* One line of the table; `first`: the first of this table's rules. */
-static void iptables_line(struct ruleset *r, const char *family, const char *table, unsigned first, const char *line)
+static void iptables_where(char where[RULESET_WHERE], const char *family, const char *table, const char *chain)
 {
-	char chain[RULESET_NAME], where[RULESET_WHERE];
+	snprintf(where, RULESET_WHERE, "%s %s %s", !strcmp(family, "ip6") ? "ip6tables" : "iptables", table, chain);
+}
+
+/* A rule that queues nothing. One that only looks up what the gate has decided belongs to that. */
+static void iptables_other(struct chains *c, struct listed_chain *chain, const char *where, const char *target,
+			   const struct words *w)
+{
+	const char *pin = value_of(w, "--object-pinned");
+	char named[2 * RULESET_WHERE];
+	struct listed_chain *to;
+
+	if (!strncmp(pin, GATE_ROOT, strlen(GATE_ROOT)) && ends_with(pin, "/shut"))
+		return;
+	snprintf(named, sizeof(named), "%.*s%s", (int)(strrchr(where, ' ') + 1 - where), where, target);
+	to = chains_find(c, named);
+	if (to)
+		chains_jump(c, chain, to, takes_all(w));
+	chains_rule(chain);
+}
+
+/* ":CHAIN POLICY [counters]": all of them stand before the table's rules. */
+static void iptables_declared(struct chains *c, const char *family, const char *table, char *line)
+{
+	char where[2 * RULESET_WHERE];
+	struct listed_chain *chain;
+
+	line[strcspn(line, " ")] = '\0';
+	if (!line[1] || strlen(line + 1) >= RULESET_NAME)
+		return;
+	iptables_where(where, family, table, line + 1);
+	chain = chains_add(c, where);
+	if (chain)
+		iptables_hook(chain, table, line + 1);
+}
+
+static void iptables_line(struct ruleset *r, struct chains *c, const char *family, const char *table, const char *line)
+{
+	char name_of[RULESET_NAME], where[RULESET_WHERE];
+	struct listed_chain *chain;
 	struct queue_rule *rule;
+	const char *target;
 	struct words w;
 
-	if (!chain_of(line, chain)) {
+	if (!chain_of(line, name_of)) {
 		r->cut |= line[0] == '-';
 		return;
 	}
-	snprintf(where, sizeof(where), "%s %s %s", !strcmp(family, "ip6") ? "ip6tables" : "iptables", table, chain);
-	if (!queues(line, &w)) {
-		for (unsigned i = first; i < r->rules; i++)
-			r->rule[i].behind += !strcmp(r->rule[i].where, where);
+	iptables_where(where, family, table, name_of);
+	chain = chains_add(c, where);
+	if (!chain)
+		return;
+	iptables_hook(chain, table, name_of);
+	target = target_of(line, &w);
+	if (strcmp(target, "NFQUEUE") != 0) {
+		iptables_other(c, chain, where, target, &w);
 		return;
 	}
-	rule = new_rule(r);
+	rule = chains_queue(c, chain, is_gate_chain(name_of, RULE_GATE_IPTABLES));
 	if (!rule)
 		return;
 	name(rule->family, family);
-	memcpy(rule->where, where, sizeof(where));
-	iptables_hook(rule, table, chain);
-	iptables_words(rule, &w);
+	iptables_queue(rule, name_of, &w);
 }
 
 void ruleset_iptables(struct ruleset *r, const char *family, FILE *text)
 {
 	char table[RULESET_NAME] = "", *line = NULL;
-	unsigned first = r->rules, lines = 0;
+	struct chains *c = chains_begin();
+	unsigned lines = 0;
 	size_t room = 0;
 
-	while (getline(&line, &room, text) > 0) {
+	while (c && getline(&line, &room, text) > 0) {
 		if (++lines > RULESET_LINES) {
 			r->cut = true;
 			break;
 		}
 		line[strcspn(line, "\n")] = '\0';
-		if (line[0] == '*') {
+		if (line[0] == '*')
 			name(table, line + 1);
-			first = r->rules;
-		} else {
-			iptables_line(r, family, table, first, line);
-		}
+		else if (line[0] == ':')
+			iptables_declared(c, family, table, line);
+		else
+			iptables_line(r, c, family, table, line);
 	}
 	free(line);
+	ruleset_close(r, c);
 }
 
 /* nft */
@@ -214,19 +291,28 @@ static bool iptables_own(const json_t *o, const char *chain)
 	return false;
 }
 
-static void nft_chain(struct ruleset *r, const json_t *o)
+static void nft_chain(struct ruleset *r, struct chains *c, const json_t *o)
 {
+	const int priority = (int)json_integer_value(json_object_get(o, "prio"));
+	struct listed_chain *listed;
 	struct base_chain *chain;
+	char where[RULESET_WHERE];
 
-	if (!*text_of(o, "hook") || iptables_own(o, "name"))
+	if (iptables_own(o, "name"))
 		return;
+	nft_where(where, o, "name");
+	listed = chains_add(c, where);
+	if (!*text_of(o, "hook"))
+		return;
+	if (listed)
+		chains_hook(listed, text_of(o, "hook"), priority);
 	if (r->chains == RULESET_CHAINS) {
 		r->cut = true;
 		return;
 	}
 	chain = &r->chain[r->chains++];
-	*chain = (struct base_chain){.priority = (int)json_integer_value(json_object_get(o, "prio"))};
-	nft_where(chain->where, o, "name");
+	*chain = (struct base_chain){.priority = priority};
+	memcpy(chain->where, where, sizeof(where));
 	name(chain->family, text_of(o, "family"));
 	name(chain->hook, text_of(o, "hook"));
 }
@@ -287,49 +373,91 @@ static const json_t *queue_of(const json_t *rule, bool *everything)
 	return NULL;
 }
 
-static void nft_rule(struct ruleset *r, const json_t *o)
+/* All chains that a part of a rule leads to, also by a map. `everything`: all packets come there, if by no map. */
+static void nft_jumps(struct chains *c, struct listed_chain *from, const json_t *rule, json_t *part, bool everything)
 {
+	const char *key;
+	json_t *each;
+	size_t i;
+
+	json_object_foreach (part, key, each) {
+		const char *target = text_of(each, "target");
+		char where[RULESET_WHERE];
+		struct listed_chain *to;
+
+		if (*target && (!strcmp(key, "jump") || !strcmp(key, "goto"))) {
+			snprintf(where, sizeof(where), "nft %s %s %s", text_of(rule, "family"), text_of(rule, "table"),
+				 target);
+			to = chains_find(c, where);
+			if (to)
+				chains_jump(c, from, to, everything);
+		} else {
+			nft_jumps(c, from, rule, each, false);
+		}
+	}
+	json_array_foreach (part, i, each)
+		nft_jumps(c, from, rule, each, false);
+}
+
+/* A rule that queues nothing. */
+static void nft_other(struct chains *c, struct listed_chain *chain, const json_t *o)
+{
+	bool everything = true;
+	json_t *each;
+	size_t i;
+
+	json_array_foreach (json_object_get(o, "expr"), i, each) {
+		nft_jumps(c, chain, o, each, everything);
+		everything &= passes_all(each);
+	}
+	chains_rule(chain);
+}
+
+static void nft_rule(struct chains *c, const json_t *o)
+{
+	const char *name_of = text_of(o, "chain");
+	const bool ends = !strcmp(text_of(o, "family"), "inet") && !strcmp(text_of(o, "table"), "spillway") &&
+			  is_gate_chain(name_of, RULE_GATE_NFT);
 	char where[RULESET_WHERE];
+	struct listed_chain *chain;
 	struct queue_rule *rule;
 	bool everything;
 	const json_t *queue = queue_of(o, &everything);
 
 	nft_where(where, o, "chain");
+	chain = chains_add(c, where);
+	if (!chain)
+		return;
 	if (!queue) {
-		for (unsigned i = 0; i < r->rules; i++)
-			r->rule[i].behind += !strcmp(r->rule[i].where, where);
+		nft_other(c, chain, o);
 		return;
 	}
-	rule = new_rule(r);
+	rule = chains_queue(c, chain, ends);
 	if (!rule)
 		return;
-	memcpy(rule->where, where, sizeof(where));
 	name(rule->family, text_of(o, "family"));
 	nft_queues(rule, queue);
 	rule->bypass = has_flag(json_object_get(queue, "flags"), "bypass");
-	rule->everything = everything;
-	rule->shut = made_to_shut(text_of(o, "comment"));
-	for (unsigned i = 0; i < r->chains; i++) {
-		if (!strcmp(r->chain[i].where, where)) {
-			name(rule->hook, r->chain[i].hook);
-			rule->priority = r->chain[i].priority;
-		}
-	}
+	rule->everything = everything || ends;
+	rule->gate = rule->by_mark = ends;
+	rule->shut = made_to_shut(text_of(o, "comment")) || (ends && ends_with(name_of, "-shut"));
 }
 
 void ruleset_nft(struct ruleset *r, const json_t *root)
 {
 	const json_t *list = json_object_get(root, "nftables"), *each, *o;
+	struct chains *c = chains_begin();
 	size_t i;
 
 	r->cut |= !json_is_array(list);
 	/* nft lists a table's chains before its rules, but does not promise it. */
 	json_array_foreach (list, i, each)
-		if ((o = json_object_get(each, "chain")))
-			nft_chain(r, o);
+		if (c && (o = json_object_get(each, "chain")))
+			nft_chain(r, c, o);
 	json_array_foreach (list, i, each)
-		if ((o = json_object_get(each, "rule")))
-			nft_rule(r, o);
+		if (c && (o = json_object_get(each, "rule")))
+			nft_rule(c, o);
+	ruleset_close(r, c);
 }
 
 /* Both */

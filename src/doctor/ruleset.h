@@ -15,22 +15,28 @@ enum {
 	RULESET_RULES = 256,
 	RULESET_CHAINS = 256,
 	RULESET_LINES = 200000, /* of one command's output */
+	RULESET_JUMPS = 4096,   /* of one command's output: rules that lead to chains of somebody's own */
+	RULESET_LISTED = 1024,  /* likewise: chains */
 	RULESET_NAME = 40,
 	RULESET_WHERE = 160,
 };
 
-/* A rule that brings packets to queues. */
+/* A rule that brings packets to queues; one in a chain of somebody's own once for each way from a base chain to it. */
 struct queue_rule {
-	char where[RULESET_WHERE]; /* for people: "iptables mangle INPUT" */
+	char where[RULESET_WHERE]; /* for people: "iptables mangle INPUT", "iptables mangle INPUT, chain mine" */
 	char family[RULESET_NAME]; /* ip, ip6, inet, bridge */
 	char hook[RULESET_NAME];   /* of its base chain, as nft has it; "": not known */
 	int priority;              /* likewise */
 	bool numbered;             /* its queues are known: */
 	uint16_t first, last;
 	bool bypass;
-	bool everything; /* it looks at nothing: no packet gets behind it */
-	bool shut;       /* made by `spillway rules --policy shut` */
-	unsigned behind; /* later rules of the same chain that queue nothing */
+	bool everything;  /* it looks at nothing: no packet gets behind it */
+	bool shut;        /* made by `spillway rules --policy shut` */
+	bool gate;        /* it asks its queue's gate: */
+	bool by_mark;     /* not itself, but by the mark that the gate has put on the packet at its device */
+	uint32_t program; /* else the kernel's id of the program that was pinned when it was made; 0: not known */
+	bool unreached;   /* no rule was seen that leads to its chain */
+	unsigned behind;  /* later rules of its chains that lead to no queue */
 };
 
 /* A base chain that is not one of iptables' own. */

@@ -83,7 +83,7 @@ int engine_change(struct engine *e, unsigned class, const struct lane_config *co
 	const struct spw_queue_config next = engine_config(e, class, c->state, config);
 	bool differs = config->length != was.length || lane_shuts(config, REASON_FULL) != lane_shuts(&was, REASON_FULL);
 	struct lane_sample before;
-	int error = engine_look(e->queue[class], &before, false, NULL);
+	int error = engine_look(e->queue[class], &before);
 
 	if (error)
 		return error;
@@ -105,7 +105,7 @@ static int look_patiently(struct engine *e, unsigned class, struct lane_sample *
 	int error = -EAGAIN;
 
 	for (int i = 0; i < LOOK_TRIES && error; i++)
-		error = engine_look(e->queue[class], sample, false, NULL);
+		error = engine_look(e->queue[class], sample);
 	return error;
 }
 

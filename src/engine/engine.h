@@ -53,7 +53,7 @@ enum engine_gift {
 	GIFTS_MAX
 };
 
-#define ENGINE_PAGE_VERSION 4u
+#define ENGINE_PAGE_VERSION 5u
 /* Verdicts of one step: as many as there are orders, some of them with a whole packet. */
 #define ENGINE_INTENT_BYTES (LANE_PAYLOADS * (SPW_PAYLOAD_MAX + 128u) + LANE_ORDERS * 128u)
 
@@ -72,6 +72,7 @@ struct engine_page {
 	uint64_t orphan_ns;  /* without a keeper for so long: settle and leave */
 	uint32_t inspectors; /* number of the last one made */
 	uint32_t lied;       /* enum lane_result of an answer that did not hold; 0: none */
+	uint64_t discarding; /* bits: classes of which messages are being thrown away, not yet noted */
 	uint64_t ticked_ns;  /* the engine's loop was here, CLOCK_MONOTONIC */
 	uint64_t commit;     /* bit 0: which snapshot holds; bit 1: an intent is open; above: counts */
 	uint32_t intent_bytes[CHANNEL_CLASSES];
@@ -134,9 +135,10 @@ bool engine_peer_trusted(int fd, uid_t ours);
 /* The engine process: everything comes by the descriptors above. Returns an exit status. */
 int engine_main(void);
 
-/* Looks at the kernel's numbers; `careful`: twice, and says whether they agree. *line, which may be NULL: the kernel's
- * own. 0 or a negative errno (-ENODEV: the queue is gone). */
-int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line);
+/* Looks at the kernel's numbers. 0 or a negative errno (-ENODEV: the queue is gone). */
+int engine_look(struct spw_queue *queue, struct lane_sample *sample);
+/* The same from *line, its queue's, that was read just now; `careful`: reads it anew, and says whether both agree. */
+int engine_look_behind(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line);
 
 /* The snapshot that holds, copied whole even while the engine writes. */
 void engine_snapshot(const struct engine_page *page, struct lane *copy);

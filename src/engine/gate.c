@@ -116,7 +116,7 @@ void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted)
 	const struct lane_class *c = &e->lane.class[i];
 	struct gate_look look;
 
-	if (!e->gate[i].page)
+	if (!e->gate_told[i])
 		return;
 	look = (struct gate_look){.now_ns = clock_ns(), .admitted = admitted, .held = c->held, .oldest_ns = oldest(c)};
 	gate_look(e->gate[i].page, &e->gate_engine[i], &look);
@@ -130,8 +130,10 @@ void engine_gate_mode(struct engine *e, unsigned i)
 				    : c->state == STATE_SHUT ? GATE_MODE_SHUT
 							     : GATE_MODE_ADMIT;
 
-	if (e->gate[i].page)
-		gate_set_mode(e->gate[i].page, mode, c->reason);
+	if (!e->gate[i].page)
+		return;
+	gate_set_mode(e->gate[i].page, mode, c->reason);
+	e->gate_told[i] = true;
 }
 
 uint64_t engine_gate_step_ns(const struct engine *e, unsigned i)

@@ -19,7 +19,8 @@ struct engine {
 	struct lane_early *early[CHANNEL_CLASSES];
 	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
 	struct gate_engine gate_engine[CHANNEL_CLASSES];
-	uint64_t trusts; /* of the present inspector's, that were taken */
+	bool gate_told[CHANNEL_CLASSES]; /* whether its class passes: engine_gate_mode() */
+	uint64_t trusts;                 /* of the present inspector's, that were taken */
 	struct lane_orders orders;
 	struct spw_verdicts *list;
 	int arrivals;     /* epoll: readable where something has come to an awaited class; -1: none */
@@ -83,6 +84,7 @@ void engine_gate_attach(struct engine *e);
 void engine_gate_policy(struct engine *e, unsigned i);
 /* Admissions so far: to be read before a look, and given to engine_gate_looked() after it. */
 uint64_t engine_gate_admitted(const struct engine *e, unsigned i);
+/* Before the first engine_gate_mode() the gate learns nothing of it: woken by it, it would go by its former mode. */
 void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted);
 /* Whether the class passes, as the lane says. */
 void engine_gate_mode(struct engine *e, unsigned i);
@@ -96,7 +98,8 @@ void engine_gate_trust(struct engine *e);
 /* The active inspector has written answers that are not yet taken. */
 bool engine_answers_wait(const struct engine *e);
 
-/* At the start: a predecessor may have left a filter on a socket. */
+/* At the start: a predecessor may have left a filter on a socket, or messages thrown away that it had not noted. What
+ * nobody was shown goes by policy. */
 void engine_open_eyes(struct engine *e);
 /* Looks at all classes. 0 or a negative errno. */
 int engine_look_all(struct engine *e);

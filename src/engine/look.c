@@ -9,14 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static int look_once(struct spw_queue *queue, struct lane_sample *sample, struct spw_queue_stat *line)
+/* What the socket says is asked behind the kernel's line: so a drop that belongs to an id is counted by then. */
+static int add_socket(struct spw_queue *queue, struct lane_sample *sample, const struct spw_queue_stat *line)
 {
 	struct spw_socket_stat sock;
-	int error = spw_queue_stat(queue, line);
+	int error = spw_queue_socket_stat(queue, &sock);
 
-	/* In this order: a drop that belongs to an id is counted by then. */
-	if (!error)
-		error = spw_queue_socket_stat(queue, &sock);
 	if (error)
 		return error;
 	*sample = (struct lane_sample){
@@ -36,18 +34,24 @@ static bool same(const struct lane_sample *a, const struct lane_sample *b)
 	       a->user_dropped == b->user_dropped && a->socket_drops == b->socket_drops;
 }
 
-int engine_look(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line)
+int engine_look(struct spw_queue *queue, struct lane_sample *sample)
 {
-	struct spw_queue_stat unused;
-	struct lane_sample again;
-	int error;
+	struct spw_queue_stat line;
+	int error = spw_queue_stat(queue, &line);
 
-	line = line ? line : &unused;
-	error = look_once(queue, sample, line);
+	return error ? error : add_socket(queue, sample, &line);
+}
+
+int engine_look_behind(struct spw_queue *queue, struct lane_sample *sample, bool careful, struct spw_queue_stat *line)
+{
+	struct lane_sample again;
+	int error = add_socket(queue, sample, line);
 
 	if (error || !careful)
 		return error;
-	error = look_once(queue, &again, line);
+	error = spw_queue_stat(queue, line);
+	if (!error)
+		error = add_socket(queue, &again, line);
 	if (error)
 		return error;
 	again.coherent = same(sample, &again);

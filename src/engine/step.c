@@ -33,31 +33,46 @@
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
 #define EXPLAIN_ROUNDS  100  /* of them, until the books may be left with something unexplained */
 
-static int look(struct engine *e, unsigned i)
+/* What *line, read behind `admitted`, and the socket show. */
+static int take_in(struct engine *e, unsigned i, struct spw_queue_stat *line, uint64_t admitted)
 {
 	struct lane_class *c = &e->lane.class[i];
 	struct lane_sample now;
-	struct spw_queue_stat line;
 	/* Packets whose verdicts are not yet sent are held and booked: such a look explains nothing. */
 	bool careful = (lane_unreconciled(c) || c->hiding) && !e->orders.count;
-	uint64_t admitted = engine_gate_admitted(e, i);
-	int error = engine_look(e->queue[i], &now, careful, &line);
+	int error = engine_look_behind(e->queue[i], &now, careful, line);
 
 	if (error)
 		return error;
 	lane_sample(c, &now, clock_ns());
-	engine_heal(e, i, &line);
+	engine_heal(e, i, line);
 	engine_gate_looked(e, i, admitted);
 	e->changed = true;
 	return 0;
 }
 
+/* At one class alone. */
+static int look(struct engine *e, unsigned i)
+{
+	uint64_t admitted = engine_gate_admitted(e, i);
+	struct spw_queue_stat line;
+	int error = spw_queue_stat(e->queue[i], &line);
+
+	return error ? error : take_in(e, i, &line, admitted);
+}
+
+/* The kernel writes its whole table at each reading: one serves all classes. */
 int engine_look_all(struct engine *e)
 {
-	int error = 0;
+	uint64_t admitted[CHANNEL_CLASSES] = {0};
+	struct spw_queue_stat line[CHANNEL_CLASSES];
+	int error;
 
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		admitted[i] = engine_gate_admitted(e, i);
+	error = spw_queue_stat_all(e->queue, e->lane.classes, line);
 	for (unsigned i = 0; i < e->lane.classes && !error; i++)
-		error = look(e, i);
+		error = take_in(e, i, &line[i], admitted[i]);
 	e->looked_ns = clock_ns();
 	if (!error)
 		e->look_failed_ns = 0;
@@ -196,10 +211,13 @@ static void throw_away(struct engine *e, unsigned i, unsigned many)
 		iov[k] = (struct iovec){.iov_base = head[k], .iov_len = sizeof(head[k])};
 		m[k].msg_hdr = (struct msghdr){.msg_iov = &iov[k], .msg_iovlen = 1};
 	}
+	e->page->discarding |= 1ull << i;
 	n = recvmmsg(spw_queue_fd(e->queue[i]), m, many, MSG_DONTWAIT, NULL);
 	for (int k = 0; k < n; k++)
 		if (packet_id(head[k], m[k].msg_len, &id))
 			note_discarded(e, i, lane_widen(c->settled, id));
+	if (!e->failed)
+		e->page->discarding &= ~(1ull << i);
 }
 
 /*
@@ -330,13 +348,17 @@ static void open_and_shut_eyes(struct engine *e)
 	}
 }
 
-/* The socket itself knows: the page says whether there should be one, and its engine may have died before the change.
+/*
+ * The socket itself knows of a filter: the page says whether there should be one, and its engine may have died before
+ * the change. Or it died over messages that it had thrown away, and whose they were nobody knows: an inspector that has
+ * read later ones would seem to lie.
  */
 void engine_open_eyes(struct engine *e)
 {
 	for (unsigned i = 0; i < e->lane.classes; i++)
-		if (clear_filter(e, i))
+		if (clear_filter(e, i) || e->page->discarding >> i & 1)
 			see(e, i);
+	e->page->discarding = 0;
 }
 
 bool engine_step(struct engine *e)

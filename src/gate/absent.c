@@ -43,6 +43,19 @@ int gate_refresh(struct gate *g)
 	return -EOPNOTSUPP;
 }
 
+int gate_program(const char *dir, uint32_t *id)
+{
+	(void)dir;
+	(void)id;
+	return -EOPNOTSUPP;
+}
+
+int gate_devices(const char *dir)
+{
+	(void)dir;
+	return -EOPNOTSUPP;
+}
+
 void gate_close(struct gate *g)
 {
 	(void)g;

@@ -60,6 +60,13 @@ int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gat
  */
 int gate_refresh(struct gate *g);
 
+/* The kernel's id of the program that is pinned in `dir` for rules: it tells programs apart, also after a new pinning.
+ * -ENOENT: there is none. */
+int gate_program(const char *dir, uint32_t *id);
+
+/* How many devices the gate in `dir` was put at, by its pins: gate_attach_tc(). A negative errno: there is none. */
+int gate_devices(const char *dir);
+
 /* Closes and unmaps; what is pinned stays. */
 void gate_close(struct gate *g);
 

@@ -322,6 +322,38 @@ int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *w
 	return error;
 }
 
+int gate_program(const char *dir, uint32_t *id)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+	char path[PATH_SIZE];
+	int fd, error = path_of(path, dir, "gate");
+
+	if (error)
+		return error;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	error = bpf_obj_get_info_by_fd(fd, &info, &len) ? -errno : 0;
+	close(fd);
+	*id = info.id;
+	return error;
+}
+
+int gate_devices(const char *dir)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *entry;
+	int count = 0;
+
+	if (!d)
+		return -errno;
+	while ((entry = readdir(d)))
+		count += !strncmp(entry->d_name, "tcx-", 4) || !strncmp(entry->d_name, "clsact-", 7);
+	closedir(d);
+	return count;
+}
+
 void gate_close(struct gate *g)
 {
 	if (g->readonly) {

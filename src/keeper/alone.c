@@ -23,27 +23,35 @@ static int turn_queue(struct spw_queue *queue, bool shut)
 	return spw_queue_configure(queue, &turned);
 }
 
+/* Made before anything can be held, and kept: when it is needed there may be no memory. */
+static struct spw_verdicts *list;
+
+int keeper_reserve(void)
+{
+	list = list ? list : spw_verdicts_new(0);
+	return list ? 0 : -ENOMEM;
+}
+
 /* All that is held, the same way. */
 static int settle_held(struct spw_queue *queue, bool shut, int rounds, uint64_t *held)
 {
 	const struct spw_verdict verdict = {.size = sizeof(verdict), .code = shut ? SPW_DROP : SPW_ACCEPT};
 	const struct timespec pause = {.tv_nsec = 1000000};
-	struct spw_verdicts *list = NULL;
+	static _Alignas(4) uint8_t memory[256]; /* for one message */
 	struct spw_queue_stat stat;
 	int error = spw_queue_stat(queue, &stat);
 
 	*held += error ? 0 : stat.held;
 	for (int i = 0; i < rounds && !error && stat.held; i++) {
-		list = list ? list : spw_verdicts_new(0);
-		error =
-		    list ? spw_verdicts_add_batch(list, spw_queue_number(queue), stat.id_sequence, &verdict) : -ENOMEM;
+		/* Empties it, too: what could not be sent is named again by what comes behind it. */
+		spw_verdicts_place(list, memory, sizeof(memory));
+		error = spw_verdicts_add_batch(list, spw_queue_number(queue), stat.id_sequence, &verdict);
 		if (error)
 			break;
 		(void)spw_verdicts_send(list, spw_queue_fd(queue));
 		nanosleep(&pause, NULL);
 		error = spw_queue_stat(queue, &stat);
 	}
-	spw_verdicts_free(list);
 	return error;
 }
 

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define BOARD_VERSION 3u
+#define BOARD_VERSION 4u
 #define KEEPER_LANES  32u /* at most in one run */
 
 /* Descriptors that the control process is born with. */
@@ -45,12 +45,13 @@ struct board_process {
 	uint32_t restarts;
 };
 
-/* A class's gate: what it has counted, see enum gate_column. */
+/* A class's gate: what it has counted, see enum gate_column, and what it goes by under load. */
 struct board_gate {
 	uint64_t there; /* 1 */
 	uint64_t admitted, admitted_bytes, trusted;
 	uint64_t spilled[REASONS], shut[REASONS];
 	uint64_t slot_missed, cut_short, flows, flows_shed;
+	uint64_t share, cutoff; /* of new flows, to GATE_ALL; bytes of a flow, 0: none */
 };
 
 /* Packets that it has decided about itself. */

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static int exit_status(int error)
 {
@@ -34,6 +36,52 @@ static void note_base(struct keeper_lane *l, unsigned i)
 	l->page->gated |= 1ull << i;
 }
 
+/*
+ * A lane's gate whose pins are gone while it was at work: its engine has it, and rules may still ask it. A new one
+ * would know nothing of what comes.
+ */
+static int take_from_engine(const struct keeper_lane *l, unsigned i, struct gate *g, struct gate_why *why)
+{
+	int fd[GATE_FDS], error = l->engine.pidfd < 0 ? -ESRCH : 0;
+
+	for (unsigned n = 0; n < GATE_FDS; n++) {
+		fd[n] = -1;
+		if (error)
+			continue;
+		fd[n] = (int)syscall(SYS_pidfd_getfd, l->engine.pidfd, ENGINE_FD_GATE + (int)(i * GATE_FDS + n), 0);
+		if (fd[n] < 0)
+			error = -errno;
+	}
+	if (!error)
+		return gate_adopt(fd, false, g, why);
+	for (unsigned n = 0; n < GATE_FDS; n++)
+		if (fd[n] >= 0)
+			close(fd[n]);
+	return error;
+}
+
+/* Nothing is pinned: a new one, unless the lane has one at work. */
+static int open_unpinned(const struct keeper *k, struct keeper_lane *l, unsigned i, const char *dir,
+			 struct gate_why *why)
+{
+	const bool had = l->page->gated & 1ull << i;
+
+	if (had && !take_from_engine(l, i, &l->gate[i], why)) {
+		log_line(
+		    "queue %u: gate: its pins are gone; it goes on, but only as long as its rules and this run do; "
+		    "start anew when that suits, and then spillway rules --gate --apply",
+		    l->page->queue[i]);
+		return 0;
+	}
+	if (had)
+		log_line(
+		    "queue %u: gate: its pins are gone; a new one is loaded, while rules may still ask the old one, "
+		    "which lets nothing in; spillway rules --gate --apply puts the new one there",
+		    l->page->queue[i]);
+	l->page->gated &= ~(1ull << i);
+	return gate_load(dir, k->config.flows, &l->gate[i], why);
+}
+
 /* One that rules refer to already goes on: else they would keep another one, that nobody tells anything. */
 static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, struct gate_why *why)
 {
@@ -42,10 +90,8 @@ static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, 
 
 	gate_directory(l->page->queue[i], dir);
 	error = gate_open(dir, false, &l->gate[i], why);
-	if (error == -ENOENT) {
-		error = gate_load(dir, k->config.flows, &l->gate[i], why);
-		l->page->gated &= ~(1ull << i);
-	}
+	if (error == -ENOENT)
+		error = open_unpinned(k, l, i, dir, why);
 	l->decided[i] = UINT64_MAX;
 	if (!error)
 		note_base(l, i);
@@ -118,8 +164,12 @@ static void since(struct gate_cpu *sum, const struct gate_cpu *base)
 
 static void show(struct board_gate *b, const struct gate *g, const struct gate_cpu *base)
 {
+	const struct gate_page *page = g->page;
+	const bool never_shed = __atomic_load_n(&page->never_shed, __ATOMIC_RELAXED);
 	struct gate_cpu sum;
 
+	store(&b->share, never_shed ? GATE_ALL : __atomic_load_n(&page->share, __ATOMIC_RELAXED));
+	store(&b->cutoff, never_shed ? 0 : __atomic_load_n(&page->cutoff, __ATOMIC_RELAXED));
 	gate_books(g, &sum);
 	since(&sum, base);
 	store(&b->admitted, sum.column[GATE_ADMITTED].packets);

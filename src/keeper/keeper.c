@@ -301,6 +301,8 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .old_control = {.process.pidfd = -1, .socket = -1},
 			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
 	keeper_store_open(k);
+	if (keeper_reserve())
+		return keeper_fail(k, EXIT_FAILED, "memory: %s; free some", strerror(ENOMEM));
 	status = keeper_open_program(k);
 	if (!status)
 		status = make_board(k);

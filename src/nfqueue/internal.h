@@ -55,6 +55,14 @@ struct nlmsghdr *spw_nl_config(void *buf, uint16_t number, const struct spw_chan
 /* procfs.c: the kernel's table */
 int spw_proc_open(void);
 int spw_proc_find(int proc_fd, uint16_t number, struct spw_queue_stat *stat);
+/* Queues whose lines are looked for in one reading. */
+struct spw_proc_rows {
+	unsigned count; /* at most 64 */
+	const uint16_t *numbers;
+	struct spw_queue_stat *stats;
+	uint64_t found; /* bits */
+};
+int spw_proc_find_all(int proc_fd, struct spw_proc_rows *rows);
 int spw_proc_unused(int proc_fd, uint16_t *number);
 
 /* config.c: a caller's config with its defaults filled in; taking over what somebody else has configured */

@@ -118,11 +118,26 @@ int64_t spw_queue_set_buffer(struct spw_queue *queue, uint32_t bytes)
 
 int spw_queue_stat(struct spw_queue *queue, struct spw_queue_stat *stat)
 {
-	const int err = spw_proc_find(queue->proc_fd, queue->number, stat);
+	return spw_queue_stat_all(&queue, 1, stat);
+}
 
-	if (err == -ENODEV)
-		return spw_fail_unbound(queue);
-	return err < 0 ? spw_fail_proc(queue, err) : 0;
+int spw_queue_stat_all(struct spw_queue *const *queues, unsigned count, struct spw_queue_stat *stats)
+{
+	uint16_t numbers[64];
+	struct spw_proc_rows rows = {.count = count, .numbers = numbers, .stats = stats};
+	int err;
+
+	if (!count || count > sizeof(numbers) / sizeof(*numbers))
+		return -EINVAL;
+	for (unsigned i = 0; i < count; i++)
+		numbers[i] = queues[i]->number;
+	err = spw_proc_find_all(queues[0]->proc_fd, &rows);
+	if (err != -ENODEV)
+		return err < 0 ? spw_fail_proc(queues[0], err) : 0;
+	for (unsigned i = 0; i < count; i++)
+		if (!(rows.found >> i & 1))
+			spw_fail_unbound(queues[i]);
+	return err;
 }
 
 int spw_queue_socket_stat(struct spw_queue *queue, struct spw_socket_stat *stat)

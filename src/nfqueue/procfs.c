@@ -94,48 +94,54 @@ static int walk(int proc_fd, row_fn row, void *arg, unsigned *pages)
 	}
 }
 
-struct find {
-	uint16_t number;
-	struct spw_queue_stat *stat;
-};
-
+/* The same number may be looked for twice. */
 static bool find_row(void *arg, const uint32_t column[COLUMNS])
 {
-	const struct find *find = arg;
+	struct spw_proc_rows *rows = arg;
+	bool all = true;
 
-	if (column[0] != find->number)
-		return false;
-	*find->stat = (struct spw_queue_stat){
-	    .portid = column[1],
-	    .held = column[2],
-	    .copy_mode = column[3],
-	    .copy_range = column[4],
-	    .queue_dropped = column[5],
-	    .user_dropped = column[6],
-	    .id_sequence = column[7],
-	};
-	return true;
+	for (unsigned i = 0; i < rows->count; i++) {
+		if (column[0] == rows->numbers[i]) {
+			rows->found |= 1ull << i;
+			rows->stats[i] = (struct spw_queue_stat){
+			    .portid = column[1],
+			    .held = column[2],
+			    .copy_mode = column[3],
+			    .copy_range = column[4],
+			    .queue_dropped = column[5],
+			    .user_dropped = column[6],
+			    .id_sequence = column[7],
+			};
+		}
+		all &= rows->found >> i & 1;
+	}
+	return all;
 }
 
 /*
- * The line of one queue. -ENODEV: there is none. A page is a true picture, several are not: a queue that goes in
- * between moves the others, so that one may be missed. Then the reading begins anew.
+ * The lines of some queues. -ENODEV: one has none, see rows->found. A page is a true picture, several are not: a queue
+ * that goes in between moves the others, so that one may be missed. Then the reading begins anew.
  */
-int spw_proc_find(int proc_fd, uint16_t number, struct spw_queue_stat *stat)
+int spw_proc_find_all(int proc_fd, struct spw_proc_rows *rows)
 {
-	struct find find = {.number = number, .stat = stat};
 	int err = -EAGAIN;
 
 	for (unsigned i = 0; i < TRIES; i++) {
 		unsigned pages;
 
-		err = walk(proc_fd, find_row, &find, &pages);
+		rows->found = 0;
+		err = walk(proc_fd, find_row, rows, &pages);
 		if (err == 1)
 			return 0;
 		if (err != -EAGAIN && (err < 0 || pages < 2))
 			break;
 	}
 	return err ? err : -ENODEV;
+}
+
+int spw_proc_find(int proc_fd, uint16_t number, struct spw_queue_stat *stat)
+{
+	return spw_proc_find_all(proc_fd, &(struct spw_proc_rows){.count = 1, .numbers = &number, .stats = stat});
 }
 
 static bool mark_row(void *arg, const uint32_t column[COLUMNS])

@@ -372,12 +372,13 @@ static int fail_counter(int err, char error[FIREWALL_ERROR])
 
 int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 {
+	struct rule with = *r;
 	struct spw_counter c;
 	bool made;
 	int err = firewall_permission(r->queue, error);
 
 	if (!err && r->gate)
-		err = pins_check(r->queue, error);
+		err = pins_check(&with, error);
 	if (err)
 		return err;
 	err = spw_counter_open(&c);
@@ -387,7 +388,7 @@ int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 	if (err && err != -EEXIST) {
 		err = fail_counter(err, error);
 	} else {
-		err = apply_rules(r, out, error);
+		err = apply_rules(&with, out, error);
 		if (err && made)
 			spw_counter_delete(&c, r->queue);
 	}

@@ -219,11 +219,12 @@ static void drop_gate(const struct rule *r, bool unpin, FILE *out)
 
 int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 {
+	struct rule with = *r; /* its rules hold no program: nothing is made of which it is */
 	struct firewall_found found;
 	int err = firewall_permission(r->queue, error);
 
 	if (!err && r->gate)
-		err = pins_check(r->queue, error);
+		err = pins_check(&with, error);
 	if (!err)
 		err = try_rule(r, error);
 	if (!err)

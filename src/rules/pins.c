@@ -53,14 +53,18 @@ static int open_gate(uint16_t queue, bool readonly, struct gate *g, char error[F
 	return err ? fail(queue, err, why.text, error) : 0;
 }
 
-int pins_check(uint16_t queue, char error[FIREWALL_ERROR])
+int pins_check(struct rule *r, char error[FIREWALL_ERROR])
 {
+	char dir[GATE_DIR];
 	struct gate g;
-	int err = open_gate(queue, true, &g, error);
+	int err = open_gate(r->queue, true, &g, error);
 
-	if (!err)
-		gate_close(&g);
-	return err;
+	if (err)
+		return err;
+	gate_close(&g);
+	gate_directory(r->queue, dir);
+	err = gate_program(dir, &r->program);
+	return err ? fail(r->queue, err, strerror(-err), error) : 0;
 }
 
 /* Where it stands at a device, it is pinned under a name that begins so. Twice there, it would decide twice. */

@@ -8,9 +8,9 @@
 
 #include "rules/firewall.h"
 
-/* 0; -ENOENT: there is no gate for the queue, or no place for one; -EOPNOTSUPP: this build has none; -EPROTO: another
- * version's; or another negative errno. Not 0: `error` says it. */
-int pins_check(uint16_t queue, char error[FIREWALL_ERROR]);
+/* Notes in *r which program its queue's gate is. 0; -ENOENT: there is no gate for the queue, or no place for one;
+ * -EOPNOTSUPP: this build has none; -EPROTO: another version's; or another negative errno. Not 0: `error` says it. */
+int pins_check(struct rule *r, char error[FIREWALL_ERROR]);
 
 /* Tells the gate the rule's mark and puts it at the ingress of the rule's devices, where it is not yet. As above. */
 int pins_attach(const struct rule *r, char error[FIREWALL_ERROR]);

@@ -279,6 +279,10 @@ void rule_gate_line(const struct rule *r, unsigned n, struct words *w)
 		add_counter(r, w);
 	} else if (n == 1) {
 		add_program(r, "gate", w);
+		if (r->program) {
+			add_all(w, (const char *[]){"-m", "comment", "--comment", NULL});
+			words_add(w, RULE_GATE_PROGRAM "%u", r->program);
+		}
 		add_queue(r, w);
 	} else if (n == 2) {
 		/* Right behind the gate, whose decision it looks up. */

@@ -34,9 +34,10 @@ enum {
 struct rule {
 	uint16_t queue;
 	enum rule_hook hook;
-	bool nft;  /* nft, else iptables and ip6tables */
-	bool shut; /* packets are dropped, not passed, while nobody listens at the queue */
-	bool gate; /* they come to the queue's gate, which decides what is queued */
+	bool nft;         /* nft, else iptables and ip6tables */
+	bool shut;        /* packets are dropped, not passed, while nobody listens at the queue */
+	bool gate;        /* they come to the queue's gate, which decides what is queued */
+	uint32_t program; /* the kernel's id of the gate's program, which iptables' rules hold; 0: not known */
 	enum rule_family family;
 	/* What sorts the traffic; all of it has to fit. */
 	enum rule_state state;
@@ -99,6 +100,8 @@ void rule_iptables(const struct rule *r, enum rule_family family, unsigned befor
  */
 #define RULE_GATE_IPTABLES "SPILLWAY-GATE-"
 #define RULE_GATE_NFT      "gate-"
+/* The comment of the rule that asks the program, before its id: where others are pinned later, it shows. */
+#define RULE_GATE_PROGRAM  "spillway-program="
 void rule_gate_chain(const struct rule *r, char name[RULE_GATE_CHAIN]);
 
 /* The n-th line, of RULE_GATE_LINES, of iptables' chain as iptables-restore takes it; no word needs quotes. */

@@ -7,6 +7,7 @@
 #include "doctor/doctor.h"
 #include "keeper/keeper.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,7 @@ static void iptables_rules(void **state)
 	assert_int_equal(rules.rule[1].first, 4);
 	assert_int_equal(rules.rule[1].last, 7);
 	assert_true(rules.rule[1].bypass && rules.rule[1].everything);
+	assert_true(rules.rule[1].unreached && !rules.rule[0].unreached);
 	assert_string_equal(rules.rule[1].hook, "");
 	assert_true(rules.rule[2].numbered && rules.rule[2].first == 0 && rules.rule[2].behind == 0);
 	assert_false(rules.cut);
@@ -149,6 +151,179 @@ static void more_than_fits(void **state)
 	assert_int_equal(found.count, FINDINGS);
 	assert_true(found.dropped > 0);
 	assert_int_equal(findings_status(&found), EXIT_FAILED);
+}
+
+/* What `spillway rules --gate` makes, with a comment. */
+#define GATE_CHAIN(n)                                                                                                  \
+	"-A SPILLWAY-GATE-" n " -m nfacct --nfacct-name spillway-" n "\n"                                              \
+	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n                                  \
+	"/gate -j NFQUEUE --queue-num " n " --queue-bypass\n"                                                          \
+	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP\n"                \
+	"-A SPILLWAY-GATE-" n " -j ACCEPT\n"
+
+/* A rule in a chain of its own counts as one where a rule leads there. */
+static void iptables_chains(void **state)
+{
+	(void)state;
+	iptables("ip",
+		 "*mangle\n:INPUT ACCEPT [0:0]\n:SPILLWAY-GATE-1 - [0:0]\n:mine - [0:0]\n:deep - [0:0]\n"
+		 "-A INPUT -p udp -m comment --comment \"spillway queue=1 policy=spill traffic=1\" -j "
+		 "SPILLWAY-GATE-1\n"
+		 "-A INPUT -p tcp -j SPILLWAY-GATE-1\n-A INPUT -j mine\n-A INPUT -p sctp -j ACCEPT\n"
+		 "-A OUTPUT -g SPILLWAY-GATE-1\n-A OUTPUT -j LOG\n" GATE_CHAIN(
+		     "1") "-A mine -p udp -j deep\n-A mine -j LOG\n-A deep -j NFQUEUE --queue-num 4\n-A deep -j LOG\n"
+			  "COMMIT\n*filter\n:mine - [0:0]\n-A mine -j NFQUEUE --queue-num 5\nCOMMIT\n");
+	assert_int_equal(rules.rules, 5);
+	assert_string_equal(rules.rule[0].where, "iptables mangle INPUT, chain SPILLWAY-GATE-1");
+	assert_string_equal(rules.rule[0].hook, "input");
+	assert_int_equal(rules.rule[0].priority, -150);
+	assert_true(rules.rule[0].gate && rules.rule[0].bypass && !rules.rule[0].everything);
+	/* The gate's own rules are none behind it, and ways to a queue are none either: the ACCEPT alone. */
+	assert_int_equal(rules.rule[0].behind, 1);
+	assert_int_equal(rules.rule[1].behind, 1);
+	assert_string_equal(rules.rule[2].hook, "output");
+	assert_true(rules.rule[2].gate && rules.rule[2].everything);
+	assert_int_equal(rules.rule[2].behind, 1);
+	assert_string_equal(rules.rule[3].where, "iptables mangle INPUT, chain deep");
+	assert_false(rules.rule[3].gate || rules.rule[3].everything);
+	assert_int_equal(rules.rule[3].behind, 3);
+	/* The chain of the same name in another table. */
+	assert_int_equal(rules.rule[4].first, 5);
+	assert_true(rules.rule[4].unreached);
+	judge_rules(&rules, look, &found);
+	assert_int_equal(count("never-reached", NULL), 1);
+	assert_int_equal(count("skipped-rules", NULL), 3);
+	assert_int_equal(count("unreached", NULL), 1);
+	assert_int_equal(count("unbound", NULL), 1);
+}
+
+/* Not only those that Spillway makes; and chains that lead to each other come to an end. */
+static void odd_chains(void **state)
+{
+	char *text = calloc(RULESET_JUMPS + 10, 64), *at = text + sprintf(text, ":y - [0:0]\n");
+
+	(void)state;
+	iptables("ip",
+		 "*mangle\n:x - [0:0]\n:y - [0:0]\n:z - [0:0]\n"
+		 "-A INPUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/gate -j NFQUEUE "
+		 "--queue-num 7\n-A INPUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/shut -j DROP\n"
+		 "-A SPILLWAY-GATE-1-SHUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-1/gate -j NFQUEUE "
+		 "--queue-num 1\n-A OUTPUT -j SPILLWAY-GATE-1-SHUT\n"
+		 "-A x -j y\n-A y -j x\n-A y -j NFQUEUE --queue-num 8\n-A z -j z\n"
+		 "-A FORWARD -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/gate -j NFQUEUE --queue-num 8\n");
+	assert_int_equal(rules.rules, 4);
+	assert_true(rules.rule[0].gate && !rules.rule[0].everything && rules.rule[0].behind == 0);
+	assert_true(rules.rule[1].gate && rules.rule[1].shut);
+	assert_string_equal(rules.rule[2].hook, "");
+	/* Another queue's gate is none. */
+	assert_false(rules.rule[3].gate);
+	assert_false(rules.cut);
+	for (unsigned i = 0; i < RULESET_JUMPS + 5; i++)
+		at += sprintf(at, "-A x -j y\n");
+	iptables("ip", text);
+	assert_true(rules.cut);
+	free(text);
+	/* Ways multiply. */
+	clear(NULL);
+	iptables("ip", ":a -\n:b -\n:c -\n:d -\n:e -\n:f -\n-A INPUT -j a\n-A INPUT -j a\n-A a -j b\n-A a -j b\n-A a "
+		       "-j b\n-A b -j c\n-A b -j c\n-A b -j c\n"
+		       "-A c -j d\n-A c -j d\n-A c -j d\n-A d -j e\n-A d -j e\n-A d -j e\n-A e -j f\n-A e -j f\n"
+		       "-A e -j f\n-A f -j NFQUEUE\n");
+	assert_int_equal(rules.rules, RULESET_RULES);
+	assert_true(rules.cut);
+}
+
+/* Of queue 1 program 17 is pinned, at no device; of 2 nothing; of the others it can't be told. */
+static struct gate_pins pinned(uint16_t number)
+{
+	return (struct gate_pins){.error = number == 1 ? 0 : number == 2 ? -ENOENT : -EPERM, .program = 17};
+}
+
+/* Pins that went, and came again for another program: what the rules hold is not what spillway run tells. */
+static void another_gate(void **state)
+{
+	static const char *const programs[] = {"", "-m comment --comment spillway-program=17 ",
+					       "-m comment --comment spillway-program=16 "};
+	const struct finding *f = NULL;
+	char text[400];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		clear(NULL);
+		snprintf(text, sizeof(text),
+			 "*mangle\n:SPILLWAY-GATE-1 -\n-A INPUT -j SPILLWAY-GATE-1\n-A SPILLWAY-GATE-1 -m bpf "
+			 "--object-pinned /sys/fs/bpf/spillway/queue-1/gate %s-j NFQUEUE --queue-num 1\n",
+			 programs[i]);
+		iptables("ip", text);
+		judge_gates(&rules, NULL, pinned, &found);
+		assert_int_equal(count("other-gate", &f), i == 2);
+	}
+	assert_non_null(strstr(f->remedy, "--gate --apply"));
+	clear(NULL);
+	iptables("ip", "*mangle\n:SPILLWAY-GATE-2 -\n:SPILLWAY-GATE-3 -\n-A INPUT -j SPILLWAY-GATE-2\n"
+		       "-A INPUT -j SPILLWAY-GATE-3\n" GATE_CHAIN("2") GATE_CHAIN("3"));
+	judge_gates(&rules, NULL, pinned, &found);
+	assert_int_equal(count("gate-unpinned", &f), 1);
+	assert_non_null(strstr(f->what, "queue 2"));
+	assert_int_equal(found.count, 1);
+}
+
+static void half_gated(void **state)
+{
+	json_t *status = json("{'lanes': [{'queues': [{'queue': 3, 'gate': null}, {'queue': 4, 'gate': {}}]}]}");
+	const struct finding *f = NULL;
+
+	(void)state;
+	iptables("ip", "*mangle\n:SPILLWAY-GATE-1 -\n:SPILLWAY-GATE-2 -\n-A INPUT -p udp -j SPILLWAY-GATE-1\n-A INPUT "
+		       "-p tcp -j SPILLWAY-GATE-2\n" GATE_CHAIN("1") GATE_CHAIN("2"));
+	iptables("ip6", "*mangle\n-A INPUT -p udp -j NFQUEUE --queue-balance 0:1 --queue-bypass\n"
+			"-A INPUT -p tcp -j NFQUEUE --queue-num 3 --queue-bypass\n"
+			"-A INPUT -p sctp -j NFQUEUE --queue-num 4 --queue-bypass\n");
+	judge_gates(&rules, NULL, pinned, &found);
+	assert_int_equal(count("half-gated", &f), 1);
+	assert_non_null(strstr(f->what, "ip6tables mangle INPUT"));
+	assert_non_null(strstr(f->what, "queue 1"));
+	assert_non_null(strstr(f->remedy, "--gate --apply"));
+	memset(&found, 0, sizeof(found));
+	judge_gates(&rules, status, pinned, &found);
+	assert_int_equal(count("half-gated", &f), 2);
+	assert_non_null(strstr(f->what, "queue 4"));
+	json_decref(status);
+}
+
+static void nft_chains(void **state)
+{
+	static const char text[] =
+	    "{'nftables': ["
+	    "{'chain': {'family': 'inet', 'table': 'spillway', 'name': 'input', 'hook': 'input', 'prio': -150}},"
+	    "{'chain': {'family': 'inet', 'table': 'spillway', 'name': 'gate-1'}},"
+	    "{'chain': {'family': 'inet', 'table': 'spillway', 'name': 'mapped'}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'input', 'comment': 'spillway queue=1', 'expr': "
+	    "["
+	    "{'match': {}}, {'jump': {'target': 'gate-1'}}]}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'input', 'expr': [{'vmap': {'key': 1, 'data': "
+	    "{'set': [[1, {'goto': {'target': 'mapped'}}], [2, {'accept': null}]]}}}]}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'input', 'expr': [{'drop': null}]}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'mapped', 'expr': [{'queue': {'num': 2}}]}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'gate-1', 'expr': [{'counter': 'c'}]}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'gate-1', 'expr': [{'match': {}}, "
+	    "{'queue': {'num': 1, 'flags': 'bypass'}}]}},"
+	    "{'rule': {'family': 'inet', 'table': 'spillway', 'chain': 'gate-1', 'expr': [{'accept': null}]}}]}";
+
+	const struct finding *f = NULL;
+
+	(void)state;
+	nft(text);
+	assert_int_equal(rules.rules, 2);
+	assert_string_equal(rules.rule[0].where, "nft inet spillway input, chain mapped");
+	assert_string_equal(rules.rule[0].hook, "input");
+	assert_true(!rules.rule[0].gate && !rules.rule[0].everything && rules.rule[0].behind == 1);
+	assert_string_equal(rules.rule[1].where, "nft inet spillway input, chain gate-1");
+	assert_int_equal(rules.rule[1].priority, -150);
+	assert_true(rules.rule[1].gate && rules.rule[1].bypass && rules.rule[1].behind == 1);
+	judge_gates(&rules, NULL, pinned, &found);
+	assert_int_equal(count("other-gate", &f), 1);
+	assert_non_null(strstr(f->what, "stands at no device"));
 }
 
 static const char nft_text[] =
@@ -295,9 +470,10 @@ static void running(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(iptables_rules), CASE(iptables_nonsense), CASE(more_than_fits), CASE(nft_rules), CASE(nft_nonsense),
-	    CASE(judged),         CASE(nothing_wrong),     CASE(many_queues),    CASE(statuses),  CASE(hostile_text),
-	    CASE(running),
+	    CASE(iptables_rules), CASE(iptables_nonsense), CASE(more_than_fits), CASE(nft_rules),  CASE(nft_nonsense),
+	    CASE(judged),         CASE(nothing_wrong),     CASE(many_queues),    CASE(statuses),   CASE(hostile_text),
+	    CASE(running),        CASE(iptables_chains),   CASE(odd_chains),     CASE(half_gated), CASE(another_gate),
+	    CASE(nft_chains),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,35 @@ static void test_row(void **state)
 	assert_int_equal(stat.id_sequence, 4294967295u);
 }
 
+/* Several queues of one reading, in the caller's order. */
+static void test_several(void **state)
+{
+	struct spw_queue_stat stat[3];
+	struct spw_queue *queue[65];
+	char table[512];
+	int at = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++)
+		at += snprintf(table + at, sizeof(table) - (size_t)at, ROW, i, 100 + i, i, 2, 0, 0, 0, i, 1);
+	queue[0] = queue_with(4, table);
+	queue[1] = queue_with(0, table);
+	queue[2] = queue_with(4, table);
+	assert_int_equal(spw_queue_stat_all(queue, 3, stat), 0);
+	assert_int_equal(stat[0].portid, 104);
+	assert_int_equal(stat[1].portid, 100);
+	assert_int_equal(stat[2].portid, 104);
+	spw_queue_close(queue[2]);
+	queue[2] = queue_with(5, table);
+	assert_int_equal(spw_queue_stat_all(queue, 3, stat), -ENODEV);
+	assert_int_equal(spw_queue_error(queue[1])[0], '\0');
+	assert_int_not_equal(spw_queue_error(queue[2])[0], '\0');
+	assert_int_equal(spw_queue_stat_all(queue, 0, stat), -EINVAL);
+	assert_int_equal(spw_queue_stat_all(queue, 65, stat), -EINVAL);
+	for (unsigned i = 0; i < 3; i++)
+		spw_queue_close(queue[i]);
+}
+
 static void test_exact_number(void **state)
 {
 	struct spw_queue_stat stat;
@@ -140,8 +169,8 @@ static void test_adopt_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_row),      cmocka_unit_test(test_exact_number),  cmocka_unit_test(test_many_rows),
-	    cmocka_unit_test(test_cut_rows), cmocka_unit_test(test_adopt_refuses),
+	    cmocka_unit_test(test_row),       cmocka_unit_test(test_several),  cmocka_unit_test(test_exact_number),
+	    cmocka_unit_test(test_many_rows), cmocka_unit_test(test_cut_rows), cmocka_unit_test(test_adopt_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,6 +170,27 @@ static void a_counter(void **state)
 }
 
 /* Numbers that no healthy page has end nobody. */
+/* What the gate goes by now, whatever the engine or a command has in mind. */
+static void a_gate(void **state)
+{
+	struct board_gate *g = &board.lane[0].gate[0];
+
+	(void)state;
+	*g = (struct board_gate){.there = 1, .admitted = 5, .share = GATE_ALL};
+	page[0].load[0] = (struct load){0};
+	page[0].cutoff = 1 << 20;
+	status = status_json(&pages, WALL_NS);
+	has(json_object_get(queue(0, 0), "gate"),
+	    "{\"admitted\":5,\"share\":1.0,\"cutoff\":null,\"level\":\"everything\"}");
+	has(queue(0, 1), "{\"gate\":null}");
+	json_decref(status);
+	g->share = GATE_ALL / 4;
+	g->cutoff = 4096;
+	status = status_json(&pages, WALL_NS);
+	has(json_object_get(queue(0, 0), "gate"), "{\"share\":0.25,\"cutoff\":4096}");
+	json_decref(status);
+}
+
 static void garbage(void **state)
 {
 	json_t *s;
@@ -346,6 +367,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(columns, make, release),
 	    cmocka_unit_test_setup_teardown(what_is_unknown, make, release),
 	    cmocka_unit_test_setup(a_counter, fill),
+	    cmocka_unit_test_setup(a_gate, fill),
 	    cmocka_unit_test(garbage),
 	    cmocka_unit_test_setup_teardown(tables, make, release),
 	    cmocka_unit_test(a_packet_that_goes_round),
