@@ -106,7 +106,13 @@ def pair():
     a, b = Host("a", 1), Host("b", 2)
     for host in (a, b):
         _ip("netns add " + host.name)
-    _ip(f"link add name eth0 netns a address {a.mac} type veth peer name eth0 netns b address {b.mac}")
+    join(a, b)
+    return a, b
+
+
+def join(a, b):
+    """The cable between two hosts that are there, and their addresses."""
+    _ip(f"link add name eth0 netns {a.path} address {a.mac} type veth peer name eth0 netns {b.path} address {b.mac}")
     for host, other in ((a, b), (b, a)):
         host.run("ip link set lo up".split())
         host.run(f"ip addr add {host.v4}/24 dev eth0".split())
@@ -115,7 +121,6 @@ def pair():
         # Neighbours are known from the start: no first packet waits for its address.
         for address in (other.v4, other.v6):
             host.run(f"ip neigh replace {address} lladdr {other.mac} dev eth0 nud permanent".split())
-    return a, b
 
 
 def _ip(words):

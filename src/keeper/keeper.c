@@ -156,7 +156,8 @@ static int start_processes(struct keeper *k, struct keeper_lane *l)
 		error = keeper_start_inspector(k, l, &l->seat);
 	if (!error)
 		error = keeper_introduce_inspector(l);
-	if (error)
+	/* Slow, on a machine with much else to do, is not failed: keeper_tend() tells it again, or replaces it. */
+	if (error && error != -EINPROGRESS)
 		return keeper_fail(k, EXIT_FAILED,
 				   "queue %u: starting its processes: %s; raise the limit on processes or memory",
 				   l->number, error == -EPIPE ? "its engine ended at once" : strerror(-error));

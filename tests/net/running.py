@@ -54,12 +54,13 @@ def holds(what, fact):
         raise AssertionError(what)
 
 
-def until(what, fact, seconds=20):
-    """Waits until fact() holds: for things that happen in another process, on a machine that may be busy."""
+def until(what, fact, seconds=20, step=0.01):
+    """Waits until fact() holds: for things that happen in another process, on a machine that may be busy. step: the pause
+    between two looks, longer where a look is dear."""
     end = time.monotonic() + seconds * hosts.PATIENCE
     while not fact():
         holds(f"{what}: not within {seconds} s", time.monotonic() < end)
-        time.sleep(0.01)
+        time.sleep(step)
 
 
 def alive(pid):
