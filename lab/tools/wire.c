@@ -6,9 +6,9 @@
  *     wire SECONDS    prints "ready"; after SIGTERM, or so many seconds, what it saw, as JSON
  *
  * Looks at TCP and UDP over IPv4 on all devices but the loopback: what is for this host's address on the wire has come
- * (`before`), what it sends has left (`behind`). Packets are the same where all is the same that passing on leaves as it
- * was: everything but time to live and header checksum. Two that are the same (the network doubles some) are told apart by
- * nobody: they are paired so that the order is kept, where any pairing keeps it.
+ * (`before`), what it sends has left (`behind`). Packets are the same where all is the same that passing on leaves as
+ * it was: everything but time to live and header checksum. Two that are the same (the network doubles some) are told
+ * apart by nobody: they are paired so that the order is kept, where any pairing keeps it.
  */
 #include "tool.h"
 
@@ -288,9 +288,10 @@ int main(int argc, char **argv)
 	watch(&w, fd, now_ns() + number(argv[1]) * NS);
 	stop_no_more();
 	compare(&w);
-	printf("{\"before\":%u,\"behind\":%u,\"missing\":%u,\"strange\":%u,\"reordered\":%u,\"twice\":%u,\"damaged\":%u,"
-	       "\"unseen\":%u}\n",
-	       w.before.count, w.behind.count, w.missing, w.strange, w.reordered, w.twice, w.damaged,
-	       dropped(fd) + w.before.left_out + w.behind.left_out);
+	printf(
+	    "{\"before\":%u,\"behind\":%u,\"missing\":%u,\"strange\":%u,\"reordered\":%u,\"twice\":%u,\"damaged\":%u,"
+	    "\"unseen\":%u}\n",
+	    w.before.count, w.behind.count, w.missing, w.strange, w.reordered, w.twice, w.damaged,
+	    dropped(fd) + w.before.left_out + w.behind.left_out);
 	return 0;
 }
