@@ -45,6 +45,7 @@ static int open_gate(const struct keeper *k, struct keeper_lane *l, unsigned i, 
 	if (error == -ENOENT) {
 		error = gate_load(dir, k->config.flows, &l->gate[i], why);
 		l->page->gated &= ~(1ull << i);
+		l->gates_made |= error ? 0 : 1ull << i;
 	}
 	l->decided[i] = UINT64_MAX;
 	if (!error)
@@ -90,6 +91,18 @@ int keeper_open_gates(struct keeper *k, struct keeper_lane *l)
 		return EXIT_DONE;
 	keeper_close_gates(l);
 	return keeper_fail(k, exit_status(error), "queue %u: gate: %s; or run with --gate off", l->number, why.text);
+}
+
+void keeper_unmake_gates(struct keeper_lane *l)
+{
+	for (unsigned i = 0; l->gates_made; i++, l->gates_made >>= 1) {
+		char dir[GATE_DIR];
+
+		if (!(l->gates_made & 1))
+			continue;
+		gate_directory(l->page->queue[i], dir);
+		gate_unpin(dir);
+	}
 }
 
 void keeper_close_gates(struct keeper_lane *l)
