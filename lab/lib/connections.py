@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TCP connections from a to b that live long, exchange data and check every byte. With statement; finish() tells."""
+"""TCP connections from a to b (or another host) that live long, exchange data and check every byte. With statement; finish() tells."""
 from . import tools
 
 
 class Connections:
     """`each`: exchanges after which a connection ends in order and connects anew; 0: it is held to the end."""
 
-    def __init__(self, bench, count=16, seconds=60, size=4096, pause_ms=20, each=0, port=9500):
+    def __init__(self, bench, count=16, seconds=60, size=4096, pause_ms=20, each=0, port=9500, to=None):
         self.bench, self.each = bench, each
+        self.to = to or bench.b
         program = bench.tool("conns")
-        self.serve = [program, "serve", bench.b.v4, port, int(seconds) + 20]
-        self.hold = [program, "hold", bench.b.v4, port, count, int(seconds), size, pause_ms, each]
+        self.serve = [program, "serve", self.to.v4, port, int(seconds) + 20]
+        self.hold = [program, "hold", self.to.v4, port, count, int(seconds), size, pause_ms, each]
         self.count = count
         self.server = self.client = None
         self.told = {}
 
     def __enter__(self):
-        self.server = tools.Tool(self.bench.b, self.serve)
+        self.server = tools.Tool(self.to, self.serve)
         self.client = tools.Tool(self.bench.a, self.hold)
         return self
 

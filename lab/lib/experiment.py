@@ -59,22 +59,22 @@ class Bench:
         self.b.run(["nft", f"add table inet spillway; add counter inet spillway spillway-{number}"])
         return ""
 
-    def queued(self, *matches, number=0):
+    def queued(self, *matches, number=0, at="INPUT -i eth0"):
         """What matches (iptables words: -p PROTOCOL [--dport PORT]) is counted and goes to the queue, past it where
-        nobody is bound."""
+        nobody is bound. `at`: the hook, as iptables words."""
         if self.nft:
-            return self._queued_nft(matches, number)
+            return self._queued_nft(matches, number, at.split()[0].lower())
         target = f"{self.counter(number)} -j NFQUEUE --queue-num {number} --queue-bypass"
-        return self.rules(*(f"-A INPUT -i eth0 {match} {target}" for match in matches))
+        return self.rules(*(f"-A {at} {match} {target}" for match in matches))
 
     @contextlib.contextmanager
-    def _queued_nft(self, matches, number):
+    def _queued_nft(self, matches, number, hook):
         """The same by the rules that `spillway rules` makes."""
         added = []
         try:
             for match in matches:
                 traffic = match.replace("-p ", "--protocol ").replace("--dport ", "--port ").split()
-                words = [self.binary, "rules", "--backend", "nft", "--queue", number, "--hook", "input", *traffic]
+                words = [self.binary, "rules", "--backend", "nft", "--queue", number, "--hook", hook, *traffic]
                 self.b.run([*words, "--apply"])
                 added.append(words)
             yield

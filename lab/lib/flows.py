@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Numbered datagrams of many flows from a to b at a fixed rate, and what became of each of them.
+"""Numbered datagrams of many flows from a to b (or another host) at a fixed rate, and what became of each of them.
 
 Started and ended by a with statement; finish() brings what the receiver saw.
 """
@@ -11,20 +11,21 @@ class Flows:
     overtaken (any flow), damaged, own_drops (the receiver's), holes, and silences [(begin, length, the sender's
     own)]: monotonic seconds, seconds, seconds."""
 
-    def __init__(self, bench, rate=20000, seconds=30, flows=100, size=100, port=9000, silence_us=1000):
+    def __init__(self, bench, rate=20000, seconds=30, flows=100, size=100, port=9000, silence_us=1000, to=None):
         self.bench, self.rate, self.port = bench, rate, port
+        self.to = to or bench.b
         count = int(rate * seconds) if rate else int(seconds)
         self.limit = seconds + 20
         program = bench.tool("flows")
         self.receive = [program, "receive", port, flows, count, int(self.limit), silence_us]
-        self.send = [program, "send", bench.b.v4, port, flows, count, rate, size]
+        self.send = [program, "send", self.to.v4, port, flows, count, rate, size]
         self.receiver = self.sender = None
         self.sent = self.lost = 0
         self.seen = {}
         self.silences = []
 
     def __enter__(self):
-        self.receiver = tools.Tool(self.bench.b, self.receive)
+        self.receiver = tools.Tool(self.to, self.receive)
         self.sender = tools.Tool(self.bench.a, self.send, ready=False)
         return self
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two hosts, a and b, as network namespaces joined by a cable (veth); commands, rules and counters in them.
+"""Two hosts, a and b, as network namespaces joined by a cable (veth), and a third behind b; commands, rules and counters
+in them.
 
 To be used inside the sandbox only. b is where the interceptor stands, a is the other side. Documentation addresses.
 """
@@ -20,10 +21,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Host:
     """One host. Commands run in its network namespace; nothing else is separate."""
 
-    def __init__(self, name, number):
+    def __init__(self, name, number, net="192.0.2"):
         self.name = name
         self.path = "/run/netns/" + name
-        self.v4 = f"192.0.2.{number}"
+        self.v4 = f"{net}.{number}"
         self.v6 = f"2001:db8::{number}"
         self.mac = f"02:00:00:00:00:{number:02x}"
         self._counters = {}
@@ -121,6 +122,25 @@ def join(a, b):
         # Neighbours are known from the start: no first packet waits for its address.
         for address in (other.v4, other.v6):
             host.run(f"ip neigh replace {address} lladdr {other.mac} dev eth0 nud permanent".split())
+
+
+def behind(a, b):
+    """A third host, c, behind b, who passes packets on between a and c (IPv4). Packets are as from a wire: one by one,
+    each with its checksum."""
+    c = Host("c", 3, "198.51.100")
+    gate = "198.51.100.2"
+    _ip("netns add c")
+    _ip(f"link add name eth1 netns b address 02:00:00:00:01:02 type veth peer name eth0 netns c address {c.mac}")
+    for host, words in ((b, f"addr add {gate}/24 dev eth1"), (b, "link set eth1 up"), (c, f"addr add {c.v4}/24 dev eth0"),
+                        (c, "link set lo up"), (c, "link set eth0 up"), (c, f"route add default via {gate}"),
+                        (a, f"route add 198.51.100.0/24 via {b.v4}"),
+                        (b, f"neigh replace {c.v4} lladdr {c.mac} dev eth1 nud permanent"),
+                        (c, f"neigh replace {gate} lladdr 02:00:00:00:01:02 dev eth0 nud permanent")):
+        host.run(["ip", *words.split()])
+    b.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+    for host in (a, c):
+        host.run("ethtool -K eth0 tx off tso off gso off gro off".split())
+    return c
 
 
 def _ip(words):

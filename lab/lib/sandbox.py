@@ -35,7 +35,7 @@ def enter():
 
 def main(function):
     """Runs function(directory) inside; directory is a temporary one on disk, removed at the end. Exits with what the
-    function returns, 1 after an error, 130 when interrupted."""
+    function returns, 1 after an error, 77 where something is missing, 130 when interrupted."""
     enter()
     directory = tempfile.mkdtemp(prefix="spillway-lab-")
     status = 1
@@ -44,6 +44,9 @@ def main(function):
     except KeyboardInterrupt:
         print("spillway lab: interrupted; everything it made is gone", file=sys.stderr)
         status = 130
+    except Missing as error:
+        print(f"SKIP: {error}")
+        status = 77
     except LabError as error:
         print(f"spillway: lab: {error}", file=sys.stderr)
     finally:
@@ -57,6 +60,10 @@ def main(function):
 
 class LabError(Exception):
     """Something that the lab needs is missing or did not answer; the text says what and what to do."""
+
+
+class Missing(LabError):
+    """The machine has not what the whole experiment is about; the text names it. Exit status 77."""
 
 
 def _outside():

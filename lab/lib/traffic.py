@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Traffic between two hosts, and what of it arrived: TCP streams by iperf3, counted datagrams, ping.
+"""Traffic between two hosts, and what of it arrived: TCP streams by iperf3, a transfer, counted datagrams, ping.
 
 Every run has an end in time; what is late is ended by its process id.
 """
+import contextlib
+import hashlib
+import random
 import re
 import socket
 import struct
@@ -100,6 +103,53 @@ class Stream:
     def mbits(self):
         """Mean over the whole time asked for: silence counts as nothing received."""
         return sum(rate for end, rate in self.points if end <= self.seconds + 0.05) * self.interval / self.seconds
+
+
+class Transfer:
+    """So many random bytes by one TCP connection, while other things are done. With statement; finish() waits and says
+    whether the same bytes have arrived."""
+
+    def __init__(self, a, b, size, seed, port=9600):
+        with b.inside():
+            self.listener = socket.create_server((b.v4, port))
+        with a.inside():
+            self.sender = socket.socket()
+        self.data = random.Random(seed).randbytes(size)
+        self.sums = {"sent": hashlib.sha256(self.data).hexdigest(), "received": None}
+        self.target = (b.v4, port)
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._receive, self._send)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def _send(self):
+        with contextlib.suppress(OSError):
+            self.sender.connect(self.target)
+            self.sender.sendall(self.data)
+        self.sender.close()
+
+    def _receive(self):
+        received = hashlib.sha256()
+        with contextlib.suppress(OSError):
+            connection, _ = self.listener.accept()
+            with connection:
+                while data := connection.recv(65536):
+                    received.update(data)
+            self.sums["received"] = received.hexdigest()
+
+    def finish(self, timeout=60):
+        end = time.monotonic() + timeout * PATIENCE
+        for thread in self.threads:
+            thread.join(max(end - time.monotonic(), 0))
+        return self.sums["sent"] == self.sums["received"]
+
+    def __exit__(self, *_):
+        for one in (self.sender, self.listener):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
 
 
 class Datagrams:

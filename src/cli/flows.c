@@ -194,10 +194,13 @@ static int failed(int err, const char *why)
 	const char *remedy = err == -EOPNOTSUPP                ? "build it with that"
 			     : err == -EPERM || err == -EACCES ? "start as root or with CAP_BPF"
 			     : err == -ENOENT                  ? "start spillway run --gate on first"
+			     : err == -ENOSYS                  ? "without it there is no gate"
 							       : "put that right and try again";
 
 	fprintf(stderr, "spillway: flows: %s; %s\n", why, remedy);
-	return err == -EOPNOTSUPP ? EXIT_KERNEL : err == -EPERM || err == -EACCES ? EXIT_PERMISSION : EXIT_FAILED;
+	if (err == -EOPNOTSUPP || err == -ENOSYS)
+		return EXIT_KERNEL;
+	return err == -EPERM || err == -EACCES ? EXIT_PERMISSION : EXIT_FAILED;
 }
 
 static int show_queue(struct output *o, uint16_t queue)

@@ -178,7 +178,8 @@ const struct probe probes[PROBES + 1] = {
     {"conntrack", false, "conntrack attributes on queued packets (NFQA_CFG_F_CONNTRACK)",
      "modprobe nf_conntrack_netlink, or a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT; nothing here needs it yet"},
     {"xt-bpf", false, "pinned eBPF programs in iptables rules (xt_bpf)",
-     "modprobe xt_bpf, a kernel with CONFIG_BPF_SYSCALL, iptables from 1.6.2 on; nothing here needs it yet"},
+     "modprobe xt_bpf, a kernel with CONFIG_BPF_SYSCALL, iptables from 1.6.2 on; only the gate in iptables rules needs "
+     "it"},
     {"btf", false, "type information for eBPF (BTF)", "a kernel with CONFIG_DEBUG_INFO_BTF; nothing here needs it yet"},
     {"seccomp", true, "system call filters (seccomp)", "a kernel with CONFIG_SECCOMP_FILTER, from 4.14 on"},
     {"landlock", false, "file access rules (Landlock), by which inspectors can change no file",

@@ -42,12 +42,12 @@ struct gate {
  * `dir` on a BPF file system: the programs gate, shut, gate_tc and tell, the maps page, cpus, oneway and twoway. It
  * queues nothing at first: nobody has looked yet, so everything goes by the policy for `down`. All of it is there, or
  * on failure nothing; what a gate_load() that was killed has left is cleared up. Needs CAP_BPF and CAP_NET_ADMIN (or
- * CAP_SYS_ADMIN). -EEXIST: `dir` is there; -ENOTSUP: it is on no BPF file system; -EOPNOTSUPP: this build has no gate;
- * whatever the kernel says.
+ * CAP_SYS_ADMIN). -EEXIST: `dir` is there; -ENOTSUP: it is on no BPF file system; -EOPNOTSUPP: this build has no gate,
+ * or the kernel can't do what the program needs; whatever else the kernel says.
  */
 int gate_load(const char *dir, uint32_t flows, struct gate *g, struct gate_why *why);
 
-/* What is pinned in `dir`. -ENOENT: nothing; -EPROTO: another version's. */
+/* What is pinned in `dir`. -ENOENT: nothing; -EPROTO: another version's; -ENOSYS: the kernel has no BPF. */
 int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *why);
 
 /* The same from descriptors that somebody has handed on; takes them over, on failure too. */

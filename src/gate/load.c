@@ -183,6 +183,9 @@ static int pin_whole(const struct gate_bpf *skel, const char *dir)
 	if (snprintf(part, sizeof(part), "%s-part", dir) >= (int)sizeof(part))
 		return -ENAMETOOLONG;
 	gate_unpin(part);
+	error = make_parents(dir);
+	if (error)
+		return error;
 	if (mkdir(part, 0700))
 		return -errno;
 	error = pin_all(skel, part);
@@ -191,6 +194,22 @@ static int pin_whole(const struct gate_bpf *skel, const char *dir)
 	if (error)
 		gate_unpin(part);
 	return error;
+}
+
+/* What makes the kernel refuse a program: -EOPNOTSUPP where that is the kernel itself. */
+static int refused(int error)
+{
+	switch (error) {
+	case -EPERM:
+	case -ENOMEM:
+	case -EAGAIN:
+	case -EINTR:
+	case -EMFILE:
+	case -ENFILE:
+		return error;
+	default:
+		return -EOPNOTSUPP;
+	}
 }
 
 int gate_load(const char *dir, uint32_t flows, struct gate *g, struct gate_why *why)
@@ -204,18 +223,15 @@ int gate_load(const char *dir, uint32_t flows, struct gate *g, struct gate_why *
 		return fail(why, -ENOTSUP, "%s: there is no BPF file system; mount -t bpf bpf /sys/fs/bpf", dir);
 	if (!access(dir, F_OK))
 		return fail(why, -EEXIST, "%s: there is a gate already", dir);
-	error = make_parents(dir);
-	if (error)
-		return fail(why, error, "%s: %s", dir, strerror(-error));
 	libbpf_set_print(silent);
 	skel = gate_bpf__open();
 	if (!skel)
 		return fail(why, -errno, "the program can't be read: %s", strerror(errno));
 	error = load(skel, flows);
 	if (error)
-		fail(why, error,
-		     "the kernel does not take the program: %s; needs Linux 5.15, CAP_BPF and CAP_NET_ADMIN",
-		     strerror(-error));
+		error = fail(why, refused(error),
+			     "the kernel does not take the program: %s; needs Linux 5.15, CAP_BPF and CAP_NET_ADMIN",
+			     strerror(-error));
 	else if ((error = pin_whole(skel, dir)))
 		fail(why, error, "%s: can't be pinned: %s", dir, strerror(-error));
 	gate_bpf__destroy(skel);
@@ -311,7 +327,9 @@ int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *w
 			break;
 		}
 		fd[i] = i == GATE_FD_TELL ? bpf_obj_get(path) : bpf_obj_get_opts(path, &opts);
-		if (fd[i] < 0)
+		if (fd[i] < 0 && errno == ENOSYS)
+			error = fail(why, -errno, "this kernel has no BPF; use one with CONFIG_BPF_SYSCALL");
+		else if (fd[i] < 0)
 			error = fail(why, -errno, "%s: %s", path, strerror(errno));
 	}
 	if (!error)

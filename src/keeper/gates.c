@@ -65,6 +65,7 @@ static int open_unpinned(const struct keeper *k, struct keeper_lane *l, unsigned
 			 struct gate_why *why)
 {
 	const bool had = l->page->gated & 1ull << i;
+	int error;
 
 	if (had && !take_from_engine(l, i, &l->gate[i], why)) {
 		log_line(
@@ -79,7 +80,9 @@ static int open_unpinned(const struct keeper *k, struct keeper_lane *l, unsigned
 		    "which lets nothing in; spillway rules --gate --apply puts the new one there",
 		    l->page->queue[i]);
 	l->page->gated &= ~(1ull << i);
-	return gate_load(dir, k->config.flows, &l->gate[i], why);
+	error = gate_load(dir, k->config.flows, &l->gate[i], why);
+	l->gates_made |= error ? 0 : 1ull << i;
+	return error;
 }
 
 /* One that rules refer to already goes on: else they would keep another one, that nobody tells anything. */
@@ -136,6 +139,18 @@ int keeper_open_gates(struct keeper *k, struct keeper_lane *l)
 		return EXIT_DONE;
 	keeper_close_gates(l);
 	return keeper_fail(k, exit_status(error), "queue %u: gate: %s; or run with --gate off", l->number, why.text);
+}
+
+void keeper_unmake_gates(struct keeper_lane *l)
+{
+	for (unsigned i = 0; l->gates_made; i++, l->gates_made >>= 1) {
+		char dir[GATE_DIR];
+
+		if (!(l->gates_made & 1))
+			continue;
+		gate_directory(l->page->queue[i], dir);
+		gate_unpin(dir);
+	}
 }
 
 void keeper_close_gates(struct keeper_lane *l)

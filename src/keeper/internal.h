@@ -82,6 +82,8 @@ int keeper_stand_in(struct keeper_lane *l, uint64_t now_ns, uint64_t *held);
 /* The gates of a lane's classes: pinned ones, or new ones. Returns an exit status; not EXIT_DONE: k->error. */
 int keeper_open_gates(struct keeper *k, struct keeper_lane *l);
 void keeper_close_gates(struct keeper_lane *l);
+/* For a start that failed: those that it has pinned are unpinned. */
+void keeper_unmake_gates(struct keeper_lane *l);
 /* What they have counted, for everybody to see. */
 void keeper_show_gates(struct keeper *k, const struct keeper_lane *l);
 

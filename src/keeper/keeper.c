@@ -288,6 +288,14 @@ static void show_lane(struct keeper *k, const struct keeper_lane *l)
 		b->buffer[i] = l->buffer[i];
 }
 
+/* What would be left of a start that failed and goes with no descriptor. Returns the status. */
+static int start_failed(struct keeper *k, int status)
+{
+	for (unsigned i = 0; i < k->lanes; i++)
+		keeper_unmake_gates(&k->lane[i]);
+	return status;
+}
+
 int keeper_start(struct keeper *k, const struct keeper_config *config, int listener)
 {
 	int status, error = 0;
@@ -310,15 +318,16 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 	for (unsigned n = config->first; !status && n <= config->last; n++)
 		status = start_lane(k, (uint16_t)n);
 	if (status)
-		return status;
+		return start_failed(k, status);
 	keeper_read_counters(k, clock_ns());
 	for (unsigned i = 0; i < k->lanes; i++)
 		show_lane(k, &k->lane[i]);
 	k->board->lanes = k->lanes;
 	error = keeper_start_control(k);
-	if (error)
-		return keeper_fail(k, EXIT_FAILED, "starting the control process: %s; raise the limit on processes",
-				   strerror(-error));
+	if (error) {
+		keeper_fail(k, 0, "starting the control process: %s; raise the limit on processes", strerror(-error));
+		return start_failed(k, EXIT_FAILED);
+	}
 	keeper_tend_store(k);
 	return EXIT_DONE;
 }

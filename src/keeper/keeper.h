@@ -87,6 +87,7 @@ struct keeper_lane {
 	struct keeper_suspect suspect[KEEPER_SUSPECTS];
 	int64_t buffer[CHANNEL_CLASSES];   /* bytes of socket buffer got */
 	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
+	uint64_t gates_made;               /* a bit for each that this process has loaded and pinned */
 	uint32_t requests;                 /* sent to the engine so far */
 	uint64_t silent_ns;                /* it has not answered the last one since then; 0: it has */
 	bool engine_loops;                 /* each one dies soon */

@@ -104,8 +104,11 @@ int spw_fail_change(struct spw_queue *queue, int err, const struct spw_change *c
 				"leave the flag "
 				"out",
 				n);
-	return spw_fail(queue, err, "queue %u: this kernel can't do all of the flags 0x%x: leave out what it lacks", n,
-			(unsigned)change->flags);
+	return spw_fail(
+	    queue, err,
+	    "queue %u: this kernel can't do all of the flags 0x%x (fail-open 1, GSO 4): use one from 3.10 on, or "
+	    "leave out what it lacks",
+	    n, (unsigned)change->flags);
 }
 
 /* Another socket owns the number. */

@@ -296,6 +296,14 @@ static int delete_others(const struct rule *r, enum rule_family family, char err
 	return err;
 }
 
+/* The rule that leads there could not be made: the chain goes again, unless others use it. */
+static void forget_gate_chain(const struct rule *r, enum rule_family family)
+{
+	char error[FIREWALL_ERROR];
+
+	drop_gate_chain(r, family, error);
+}
+
 /*
  * In this order, so that each packet meets the old rule or the new one: the gate's chain, the rule in front of the old
  * one, the old one away, its chain.
@@ -311,6 +319,8 @@ static int apply_family(const struct rule *r, enum rule_family family, struct fi
 		err = make_gate_chain(r, family, error);
 	if (!err && !found->same)
 		err = put_rule(r, family, found->other ? found->position : 0, error);
+	if (err && r->gate)
+		forget_gate_chain(r, family);
 	if (!err && found->other)
 		err = delete_others(r, family, error);
 	if (!err && found->other && !r->gate)

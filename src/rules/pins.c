@@ -29,6 +29,8 @@ static int fail(uint16_t queue, int err, const char *why, char error[FIREWALL_ER
 {
 	if (err == -EOPNOTSUPP)
 		return firewall_fail(error, err, "--gate: %s; build it with that, or leave --gate out", why);
+	if (err == -ENOSYS)
+		return firewall_fail(error, -EOPNOTSUPP, "--gate: %s, or leave --gate out", why);
 	if (err == -EPERM || err == -EACCES)
 		return firewall_fail(error, -EPERM, "--gate: %s; start as root or with CAP_BPF and CAP_NET_ADMIN", why);
 	if (err == -ENOENT && !mounted())
