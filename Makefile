@@ -36,7 +36,7 @@ say = @$(if $(V),:,echo "  $(1)	$(2)")
 # `make deps`, `make help` and the like must work before anything is installed.
 BARE := deps deps-check help clean format
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
-MNL_LIBS = $(shell pkg-config --libs libmnl)
+MNL_LIBS = $(shell pkg-config --libs libmnl $(if $(CONNTRACK_LACKS),,libnetfilter_conntrack))
 CLI_LIBS = $(shell pkg-config --libs jansson libcap-ng libseccomp) -ldl $(GATE_LIBS)
 CMOCKA_LIBS = $(shell pkg-config --libs cmocka)
 NFQ_LIBS = $(shell pkg-config --libs libnetfilter_queue)
@@ -54,11 +54,18 @@ GATE_NOT := src/gate/gate.bpf.c src/gate/load.c src/gate/flows.c
 GATE_ABSENT := this build has no gate: $(if $(filter no,$(GATE)),it was made with GATE=no,it lacked $(GATE_LACKS))
 endif
 
+# Packets' connections are decoded where there is the library for it; else the library says so. CONNTRACK=no: without it.
+CONNTRACK_LACKS := $(strip $(if $(filter no,$(CONNTRACK)),CONNTRACK=no,\
+	$(if $(shell pkg-config --exists libnetfilter_conntrack && echo yes),,libnetfilter-conntrack-dev)))
+CONNTRACK_NOT := src/nfqueue/conntrack$(if $(CONNTRACK_LACKS),,_absent).c
+CONNTRACK_ABSENT := this build does not decode connections: $(if $(filter no,$(CONNTRACK)),it was made with \
+	CONNTRACK=no,it lacked $(CONNTRACK_LACKS))
+
 # The library is the netlink side and the inspector's side; the command is all the rest on top of it.
 MAIN_SRC := src/inspect/program.c
-LIB_SRC := $(wildcard src/nfqueue/*.c) $(filter-out $(MAIN_SRC) src/inspect/role.c,$(wildcard src/inspect/*.c))
+LIB_SRC := $(filter-out $(CONNTRACK_NOT),$(wildcard src/nfqueue/*.c)) $(filter-out $(MAIN_SRC) src/inspect/role.c,$(wildcard src/inspect/*.c))
 CLI_MAIN := src/cli/main.c
-CLI_SRC := $(filter-out $(LIB_SRC) $(MAIN_SRC) $(CLI_MAIN) $(GATE_NOT),$(wildcard src/*/*.c))
+CLI_SRC := $(filter-out $(LIB_SRC) $(CONNTRACK_NOT) $(MAIN_SRC) $(CLI_MAIN) $(GATE_NOT),$(wildcard src/*/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # Kept, though only a chain of rules asks for them.
@@ -128,10 +135,16 @@ $(BUILD)/gate/gate.skel.h: $(BUILD)/gate/gate.bpf.o
 $(BUILD)/obj/src/gate/load.o: $(BUILD)/gate/gate.skel.h
 $(BUILD)/obj/src/gate/load.o: BASE += -isystem $(BUILD)/gate
 $(BUILD)/obj/src/gate/absent.o: BASE += -DSPW_GATE_ABSENT='"$(GATE_ABSENT)"'
+$(BUILD)/obj/src/nfqueue/conntrack_absent.o: BASE += -DSPW_CONNTRACK_ABSENT='"$(CONNTRACK_ABSENT)"'
 # With or without: so that a change of that is noticed.
 $(BUILD)/gate/lacks: FORCE
 	@mkdir -p $(@D)
 	@echo '$(GATE_LACKS)' | cmp -s - $@ || echo '$(GATE_LACKS)' > $@
+$(BUILD)/conntrack-lacks: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CONNTRACK_LACKS)' | cmp -s - $@ || echo '$(CONNTRACK_LACKS)' > $@
+$(BUILD)/obj/src/nfqueue/conntrack_absent.o: $(BUILD)/conntrack-lacks
+$(BUILD)/libspillway.a $(BUILD)/libspillway.so.$(VERSION): $(BUILD)/conntrack-lacks
 $(BUILD)/obj/src/gate/absent.o: $(BUILD)/gate/lacks
 $(CORE_A): $(BUILD)/gate/lacks
 
@@ -265,7 +278,7 @@ bench:
 # Always anew: PREFIX may be another one each time.
 $(BUILD)/pc/%: packaging/%.in FORCE
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|; s|@CONNTRACK@|$(if $(CONNTRACK_LACKS),, libnetfilter_conntrack)|' $< > $@
 .PHONY: FORCE
 
 install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc $(BUILD)/pc/spillway.service

@@ -14,13 +14,13 @@ import struct
 import sys
 import time
 
-VERSION = 3
-RING, ANSWER, ANSWERS_BYTES = 8192, 48, 4603904
-STATE_BYTES = 808
+VERSION = 4
+RING, ANSWER, ANSWERS_BYTES = 8192, 88, 4931584
+STATE_BYTES = 872
 READY, COPY_RANGE, FIRST_ANSWER = 8, 12, 64  # offsets on the answers page
 HAND = 16
 CONSUMED, ACTIVE, WHEN_TO_RING, CLASSES = 8, 16, 20, 40  # offsets on the state page
-CLASS_BYTES = 32
+CLASS_BYTES = 40
 DROP, ACCEPT, STALE = 0, 1, 16
 NETFILTER = 12  # netlink protocol
 PACKET = 3 << 8  # netlink message type: NFNL_SUBSYS_QUEUE, NFQNL_MSG_PACKET

@@ -243,7 +243,7 @@ static void likely_answer(struct input *in)
 	a.first = (uint32_t)from + 1 + byte(in) % 4 + (what & 16 ? word(in) : 0);
 	a.last = a.first + (what & 32 ? word(in) : 0);
 	a.early = what >> 6 == 1;
-	a.set = what >> 6 == 2 ? byte(in) & 7 : what >> 6 == 3 ? CHANNEL_TRUSTED : 0;
+	a.set = what >> 6 == 2 ? byte(in) & 0x67 : what >> 6 == 3 ? CHANNEL_TRUSTED : 0;
 	a.payload = byte(in) % (CHANNEL_PAYLOADS + 1);
 	a.payload_len = word(in);
 	answer(&a);
@@ -395,7 +395,9 @@ static void begin_class(struct input *in, unsigned i, uint8_t what)
 					   .decided = byte(in),
 					   .shut = byte(in),
 					   .deadline_ns = byte(in) % 64 * MS,
-					   .mark_mask = what & 128 && i};
+					   .mark_mask = what & 128 && i,
+					   .conntrack = what & 64,
+					   .spill_mask = what & 64 && i};
 
 	lane_class_init(&lane.class[i], &config, now);
 	kernel[i].fail_open = !lane_shuts(&config, REASON_FULL);

@@ -35,10 +35,11 @@ static void check(const uint8_t *msg, size_t size)
 	assert(packet.size == sizeof(packet));
 	assert(packet.hwaddr_len <= sizeof(packet.hwaddr));
 	assert(packet.length >= packet.payload_len);
-	assert(packet.has < SPW_PACKET_HAS_PAYLOAD << 1);
+	assert(packet.has < SPW_PACKET_HAS_CONNTRACK << 1);
 	touch(msg, size, packet.payload, packet.payload_len);
 	touch(msg, size, packet.l2hdr, packet.l2hdr_len);
 	touch(msg, size, packet.secctx, packet.secctx_len);
+	touch(msg, size, packet.conntrack, packet.conntrack_len);
 }
 
 /* As it is; and with a true header in front, so that the attributes are reached at once. */

@@ -11,12 +11,13 @@
  *
  * Structs carry their size; new fields are only ever added at the end. Functions return 0 (or a number) or a negative
  * errno. One thread at a time may use a lane, and a process has one lane. What the
- * library needs is fixed when it attaches: 1 MiB for trusted flows, 100 KiB a class, and receive buffers of 68 KiB for
+ * library needs is fixed when it attaches: 1 MiB for trusted flows, 110 KiB a class, and receive buffers of 68 KiB for
  * each packet that may be in hand, of which the kernel gives only the pages that packets have touched.
  */
 #ifndef SPILLWAY_INSPECTOR_H
 #define SPILLWAY_INSPECTOR_H
 
+#include <spillway/conntrack.h>
 #include <spillway/packet.h>
 
 #ifdef __cplusplus
@@ -170,13 +171,15 @@ int spw_lane_ready(struct spw_lane *lane);
 int spw_lane_next(struct spw_lane *lane, struct spw_event *events, unsigned max, int timeout_ms);
 
 /*
- * Answers a packet in hand: accept, drop, repeat or to another queue; with mark, priority, payload, trust. The verdict
+ * Answers a packet in hand: accept, drop, repeat or to another queue; with mark, priority, payload, trust, and what is
+ * to be set in its connection. The verdict
  * leaves with spw_lane_next() or spw_lane_flush() at the latest. May wait for the engine's next step where it has not
  * yet taken thousands of answers, or the payload of dozens. Packet and gap are gone after 0 only. -ENOENT: no packet in
  * hand has this handle; -EINVAL: unknown code or bit in `set`, a payload of no or too many bytes, or a size that
  * doesn't fit; -EMSGSIZE: a payload where the packet was cut (spw_packet.payload_len < length); -EAGAIN: a payload
  * while 56 others wait, and older packets are unanswered; -EBADMSG, -EOPNOTSUPP: the payload can't be mended, see
- * spw_packet_repair(); -ESHUTDOWN: the engine takes no more answers.
+ * spw_packet_repair(); -EOPNOTSUPP also: a connection's mark or labels without `run --conntrack on`; -ESHUTDOWN: the
+ * engine takes no more answers.
  */
 int spw_lane_verdict(struct spw_lane *lane, uint64_t handle, const struct spw_verdict *verdict);
 

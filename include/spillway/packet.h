@@ -26,6 +26,7 @@ extern "C" {
 #define SPW_PACKET_HAS_L2HDR     (1u << 7)
 #define SPW_PACKET_HAS_PRIORITY  (1u << 8)
 #define SPW_PACKET_HAS_PAYLOAD   (1u << 9)
+#define SPW_PACKET_HAS_CONNTRACK (1u << 10)
 
 /* Bits of spw_packet.skb_info; values of NFQA_SKB_* in linux/netfilter/nfnetlink_queue.h. */
 #define SPW_PACKET_CHECKSUM_NOT_READY    (1u << 0) /* checksums are left to the network card */
@@ -73,6 +74,10 @@ struct spw_packet {
 	 * is the lane's). 0: it has no flow (not IP, or cut too short), or was not read by an inspector.
 	 */
 	uint64_t flow;
+	/* The connection: spw_packet_conntrack() of <spillway/conntrack.h> decodes it. Queue flag SPW_CONNTRACK. */
+	const void *conntrack; /* the attributes CTA_* of linux/netfilter/nfnetlink_conntrack.h */
+	size_t conntrack_len;
+	uint32_t conntrack_info; /* enum spw_conntrack_info */
 };
 
 /* What to do with a packet. Values of NF_* in linux/netfilter.h. */
@@ -94,6 +99,17 @@ enum spw_verdict_code {
  */
 #define SPW_VERDICT_TRUST    (1u << 4)
 
+/*
+ * The connection's own mark and labels, where the queue's kernel tracks it; both directions have them, and whatever
+ * comes later may go by them (iptables' connmark and connlabel, nft's ct mark and ct label). Inspectors: with
+ * `spillway run --conntrack on` only. They are set also where the packet is dropped. Two packets of a connection that
+ * wait before its first has passed have an entry each, of which one is thrown away with what was set in it. Labels can
+ * be set only where some rule uses labels (iptables' connlabel, nft's ct label set), and where they can't, the kernel
+ * sets neither them nor the mark, and says nothing.
+ */
+#define SPW_VERDICT_CT_MARK   (1u << 5) /* set ct_mark, in the bits of ct_mark_mask */
+#define SPW_VERDICT_CT_LABELS (1u << 6) /* set ct_labels, in the bits of ct_labels_mask */
+
 #define SPW_PAYLOAD_MAX 65531u /* bytes; the kernel's limit for one netlink attribute */
 
 /*
@@ -113,6 +129,8 @@ struct spw_verdict {
 	uint16_t queue;
 	const void *payload; /* must stay valid until the function that takes the verdict returns */
 	size_t payload_len;  /* at most 65,531 bytes */
+	uint32_t ct_mark, ct_mark_mask;
+	uint32_t ct_labels[4], ct_labels_mask[4]; /* bit n of all 128: bit n % 32 of word n / 32 */
 };
 
 /*

@@ -200,7 +200,7 @@ int spw_verdicts_add(struct spw_verdicts *list, uint16_t queue, uint32_t id, con
 
 /*
  * Adds one verdict for every held packet up to `id` (serial arithmetic), read or not: NFQNL_MSG_VERDICT_BATCH.
- * Mark and priority apply to all. -EINVAL with a payload, or with SPW_QUEUE and SPW_REPEAT.
+ * Mark and priority apply to all. -EINVAL with a payload, a connection's mark or labels, SPW_QUEUE or SPW_REPEAT.
  */
 int spw_verdicts_add_batch(struct spw_verdicts *list, uint16_t queue, uint32_t id, const struct spw_verdict *verdict);
 

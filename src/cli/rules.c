@@ -35,6 +35,8 @@ enum {
 	OPT_DEVICE,
 	OPT_GATE,
 	OPT_MARK,
+	OPT_TRUSTED,
+	OPT_SPILLED,
 	OPT_APPLY,
 	OPT_REMOVE,
 	OPT_HELP
@@ -55,6 +57,8 @@ static const struct option options[] = {
     {"device", required_argument, NULL, OPT_DEVICE},
     {"gate", no_argument, NULL, OPT_GATE},
     {"mark", required_argument, NULL, OPT_MARK},
+    {"connmark-trust", required_argument, NULL, OPT_TRUSTED},
+    {"connmark-spill", required_argument, NULL, OPT_SPILLED},
     {"apply", no_argument, NULL, OPT_APPLY},
     {"remove", no_argument, NULL, OPT_REMOVE},
     {"help", no_argument, NULL, OPT_HELP},
@@ -73,6 +77,10 @@ static void print_help(void)
 	       "  --gate                  the queue's gate (spillway run --gate on) decides what is queued\n"
 	       "  --mark V/M              nft with the gate: bits of the mark that it uses (default "
 	       "0x40000000/0x40000000)\n"
+	       "  --connmark-trust V/M    what has these bits in its connection's mark passes before the queue and is "
+	       "counted: "
+	       "as\n"
+	       "  --connmark-spill V/M    spillway run with the same option sets them\n"
 	       "  --apply                 make the rule, unless it is there; with and without --gate: bring the gate "
 	       "in, or\n"
 	       "                          take it out, while packets go on\n"
@@ -220,6 +228,16 @@ static int parse_traffic(struct rules_options *o, int opt, const char *value)
 	}
 }
 
+static int parse_connmark(struct rules_options *o, enum rule_kind kind, const char *value)
+{
+	struct rule *r = &o->rule;
+
+	if (parse_mark(value, &r->connmark[kind], &r->connmark_mask[kind]) && r->connmark[kind])
+		return 0;
+	return usage_error("rules: --connmark-%s %s: give bits and a mask that has them, like 0x100/0x300",
+			   kind == RULE_TRUSTED ? "trust" : "spill", value);
+}
+
 static int parse_option(struct rules_options *o, int opt, const char *value)
 {
 	static const char *const families[] = {"ipv4", "ipv6", "both", NULL};
@@ -254,6 +272,9 @@ static int parse_option(struct rules_options *o, int opt, const char *value)
 			   ? 0
 			   : usage_error("rules: --mark %s: give bits and a mask that has them, like 0x100/0x100",
 					 value);
+	case OPT_TRUSTED:
+	case OPT_SPILLED:
+		return parse_connmark(o, opt == OPT_TRUSTED ? RULE_TRUSTED : RULE_SPILLED, value);
 	case OPT_APPLY:
 		o->apply = true;
 		return 0;
@@ -333,12 +354,25 @@ static int failed(int err, const char *error)
 	}
 }
 
+/* The queue's rule comes first: those that pass stand in front of it. */
+static int apply(const struct rule *r, char error[FIREWALL_ERROR])
+{
+	int err = r->nft ? nft_apply(r, stdout, error) : iptables_apply(r, stdout, error);
+
+	for (enum rule_kind kind = RULE_TRUSTED; !err && kind < RULE_KINDS; kind++) {
+		const struct rule as = rule_as(r, kind);
+
+		err = r->nft ? nft_pass(&as, stdout, error) : iptables_pass(&as, stdout, error);
+	}
+	return err;
+}
+
 static int change(const struct rules_options *o, char error[FIREWALL_ERROR])
 {
 	const struct rule *r = &o->rule;
 
 	if (o->apply)
-		return r->nft ? nft_apply(r, stdout, error) : iptables_apply(r, stdout, error);
+		return apply(r, error);
 	return r->nft ? nft_remove(r, !o->traffic_given, stdout, error)
 		      : iptables_remove(r, !o->traffic_given, stdout, error);
 }

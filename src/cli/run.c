@@ -8,6 +8,7 @@
 #include "keeper/keeper.h"
 #include "keeper/switch.h"
 #include "log/log.h"
+#include "nfqueue/internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -75,6 +76,9 @@ enum {
 	OPT_GATE,
 	OPT_FLOWS,
 	OPT_CUTOFF,
+	OPT_CONNTRACK,
+	OPT_TRUST_MARK,
+	OPT_SPILL_MARK,
 	OPT_HELP
 };
 
@@ -97,6 +101,9 @@ static const struct option options[] = {
     {"gate", required_argument, NULL, OPT_GATE},
     {"flows", required_argument, NULL, OPT_FLOWS},
     {"cutoff", required_argument, NULL, OPT_CUTOFF},
+    {"conntrack", required_argument, NULL, OPT_CONNTRACK},
+    {"connmark-trust", required_argument, NULL, OPT_TRUST_MARK},
+    {"connmark-spill", required_argument, NULL, OPT_SPILL_MARK},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -123,7 +130,11 @@ static void print_help(void)
 	    "  --control PATH    the control socket\n"
 	    "  --gate on|off     an eBPF program in the rule decides by flow, before the kernel copies (default off)\n"
 	    "  --flows N         flows that it knows (default %u)\n"
-	    "  --cutoff SIZE|off  under load, bytes after which a flow is not inspected any more (default 1MiB)\n\n"
+	    "  --cutoff SIZE|off  under load, bytes after which a flow is not inspected any more (default 1MiB)\n"
+	    "  --conntrack on|off  packets come with their connections, in which verdicts may set mark and labels "
+	    "(default off)\n"
+	    "  --connmark-trust V/M  set these bits of the connection's mark once its flow is trusted (default none)\n"
+	    "  --connmark-spill V/M  the same once packets of it were spilled for being late\n\n"
 	    "The rule that brings packets here: spillway rules --queue N --hook input --apply\n",
 	    DEFAULT_LENGTH, GATE_FLOWS);
 }
@@ -184,6 +195,22 @@ static int parse_gate(struct run_options *o, int opt, const char *value)
 	return 0;
 }
 
+/* What has to do with connections. */
+static int parse_conntrack(struct run_options *o, int opt, const char *value)
+{
+	struct lane_config *c = &o->common;
+
+	if (opt == OPT_CONNTRACK)
+		return parse_switch(value, "on", "off", &c->conntrack)
+			   ? 0
+			   : usage_error("run: --conntrack %s: say on or off", value);
+	if (opt == OPT_TRUST_MARK ? parse_mark(value, &c->trust_mark, &c->trust_mask) && c->trust_mark
+				  : parse_mark(value, &c->spill_mark, &c->spill_mask) && c->spill_mark)
+		return 0;
+	return usage_error("run: --connmark-%s %s: give bits and a mask that has them, like 0x100/0x300",
+			   opt == OPT_TRUST_MARK ? "trust" : "spill", value);
+}
+
 /* How long things may take, and what then. */
 static int parse_care(struct run_options *o, int opt, const char *value)
 {
@@ -232,6 +259,10 @@ static int parse_care(struct run_options *o, int opt, const char *value)
 	case OPT_FLOWS:
 	case OPT_CUTOFF:
 		return parse_gate(o, opt, value);
+	case OPT_CONNTRACK:
+	case OPT_TRUST_MARK:
+	case OPT_SPILL_MARK:
+		return parse_conntrack(o, opt, value);
 	default:
 		o->help = true;
 		return 0;
@@ -352,6 +383,9 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 		return usage_error("run: %s: not expected; spillway run --help", argv[optind]);
 	if (!o->queue_given)
 		return usage_error("run: --queue: missing; name the number that the firewall rule queues to");
+	if ((o->common.trust_mask || o->common.spill_mask) && !o->common.conntrack)
+		return usage_error("run: --connmark-%s: needs connections; add --conntrack on",
+				   o->common.trust_mask ? "trust" : "spill");
 	return set_classes(o);
 }
 
@@ -500,6 +534,8 @@ static void say_running(const struct run *r)
 {
 	for (unsigned i = 0; i < r->keeper.lanes; i++)
 		say_lane(&r->keeper.lane[i], r->keeper.config.inspect);
+	if (r->keeper.config.class[0].conntrack && spw_conntrack_absent())
+		log_line("%s; inspectors see their bytes alone, marks and labels can be set", spw_conntrack_absent());
 	log_line("control socket %s", r->keeper.config.control);
 }
 

@@ -70,6 +70,18 @@ static void add_gate(struct lane_class *c, const struct board_gate *g)
 	}
 }
 
+/* So does what the rules have let pass by its connection's mark. */
+static void add_marked(struct lane_class *c, const struct engine_marked marked[ENGINE_MARKED])
+{
+	const uint64_t trusted = LOAD(marked[ENGINE_MARKED_TRUSTED].passed);
+	const uint64_t spilled = LOAD(marked[ENGINE_MARKED_SPILLED].passed);
+
+	c->passed += trusted + spilled;
+	c->beyond += (int64_t)(trusted + spilled);
+	c->books.trusted += trusted;
+	c->books.spilled[REASON_LOAD] += spilled;
+}
+
 /* null: none stands there. */
 static json_t *gate_json(const struct board_gate *g, const struct load *load)
 {
@@ -156,6 +168,7 @@ static json_t *queue_json(const struct engine_page *page, const struct lane_clas
 	json_t *q, *books;
 
 	add_gate(&c, &b->gate[i]);
+	add_marked(&c, page->marked[i]);
 	q = class_json(&c, i, page->queue[i], wall_ns);
 	books = books_json(&c);
 

@@ -71,7 +71,7 @@ static int nfacct(char detail[PROBE_DETAIL])
 	int err = spw_counter_open(&c);
 
 	if (!err) {
-		err = spw_counter_make(&c, TRY_QUEUE);
+		err = spw_counter_make(&c, TRY_QUEUE, SPW_COUNTER_QUEUE);
 		spw_counter_close(&c);
 	}
 	if (!err)
@@ -176,7 +176,8 @@ const struct probe probes[PROBES + 1] = {
     {"nfacct", false, "named counters before iptables rules (xt_nfacct)",
      "modprobe xt_nfacct nfnetlink_acct, or spillway rules --backend nft"},
     {"conntrack", false, "conntrack attributes on queued packets (NFQA_CFG_F_CONNTRACK)",
-     "modprobe nf_conntrack_netlink, or a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT; nothing here needs it yet"},
+     "modprobe nf_conntrack_netlink, or a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT; without it, run --conntrack "
+     "off"},
     {"xt-bpf", false, "pinned eBPF programs in iptables rules (xt_bpf)",
      "modprobe xt_bpf, a kernel with CONFIG_BPF_SYSCALL, iptables from 1.6.2 on; only the gate in iptables rules needs "
      "it"},

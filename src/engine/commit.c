@@ -25,6 +25,14 @@ static void set_payload(const struct engine *e, const struct lane_order *o, stru
 	v->payload_len = o->payload_len;
 }
 
+static void set_conntrack(const struct lane_order *o, struct spw_verdict *v)
+{
+	v->ct_mark = o->conntrack.mark;
+	v->ct_mark_mask = o->conntrack.mark_mask;
+	memcpy(v->ct_labels, o->conntrack.labels, sizeof(v->ct_labels));
+	memcpy(v->ct_labels_mask, o->conntrack.labels_mask, sizeof(v->ct_labels_mask));
+}
+
 static int add_order(struct engine *e, const struct lane_order *o)
 {
 	static const enum lane_state states[] = {
@@ -41,6 +49,7 @@ static int add_order(struct engine *e, const struct lane_order *o)
 		v.priority = o->priority;
 		v.queue = o->queue;
 		set_payload(e, o, &v);
+		set_conntrack(o, &v);
 		return spw_verdicts_add(e->list, queue, o->id, &v);
 	default:
 		config = engine_config(e, o->class, states[o->kind], &e->lane.class[o->class].config);

@@ -16,17 +16,19 @@
 struct spw_queue_config engine_config(const struct engine *e, unsigned class, enum lane_state state,
 				      const struct lane_config *how)
 {
+	/* A kernel that lacks it would refuse to hear of it. */
+	const uint32_t conntrack = how->conntrack ? SPW_CONNTRACK : 0;
 	const struct spw_queue_config open = {.size = sizeof(open),
 					      .copy_mode = SPW_COPY_META,
-					      .mask = SPW_FAIL_OPEN | SPW_GSO,
+					      .mask = SPW_FAIL_OPEN | SPW_GSO | conntrack,
 					      .flags = SPW_GSO | (state == STATE_OPEN ? SPW_FAIL_OPEN : 0)};
 	struct spw_queue_config config = e->page->config[class];
 
 	if (state == STATE_OPEN || state == STATE_SHUT)
 		return open;
 	config.length = how->length;
-	config.mask = SPW_FAIL_OPEN | SPW_GSO;
-	config.flags = (lane_shuts(how, REASON_FULL) ? 0 : SPW_FAIL_OPEN) | (how->gso ? SPW_GSO : 0);
+	config.mask = SPW_FAIL_OPEN | SPW_GSO | conntrack;
+	config.flags = (lane_shuts(how, REASON_FULL) ? 0 : SPW_FAIL_OPEN) | (how->gso ? SPW_GSO : 0) | conntrack;
 	return config;
 }
 

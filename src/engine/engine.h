@@ -53,7 +53,11 @@ enum engine_gift {
 	GIFTS_MAX
 };
 
-#define ENGINE_PAGE_VERSION 5u
+#define ENGINE_PAGE_VERSION 6u
+
+/* Connections that the rules let pass by their mark. */
+enum engine_marked_kind { ENGINE_MARKED_TRUSTED, ENGINE_MARKED_SPILLED, ENGINE_MARKED };
+
 /* Verdicts of one step: as many as there are orders, some of them with a whole packet. */
 #define ENGINE_INTENT_BYTES (LANE_PAYLOADS * (SPW_PAYLOAD_MAX + 128u) + LANE_ORDERS * 128u)
 
@@ -81,7 +85,13 @@ struct engine_page {
 	uint64_t gate_bytes[CHANNEL_CLASSES];       /* in flight, from which on the gate lets in no new flow */
 	struct gate_cpu gate_base[CHANNEL_CLASSES]; /* what it had counted when the lane was made */
 	uint64_t gated;                             /* bits: classes whose base is noted */
-	uint64_t cutoff;                            /* bytes of a flow, from which on it may be shed */
+	/* Packets that passed before the queue by their connections' mark, by the rules' counters; the keeper writes.
+	 */
+	struct engine_marked {
+		uint64_t last, passed; /* the counter's last reading; what it has counted since the first one */
+		bool begun;
+	} marked[CHANNEL_CLASSES][ENGINE_MARKED];
+	uint64_t cutoff; /* bytes of a flow, from which on it may be shed */
 	struct lane_early early[CHANNEL_CLASSES][CHANNEL_WINDOW];
 	uint8_t intent[ENGINE_INTENT_BYTES];
 };

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CT_BITS (SPW_VERDICT_CT_MARK | SPW_VERDICT_CT_LABELS)
 #define KNOWN_BITS                                                                                                     \
-	(SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS | SPW_VERDICT_TRUST)
+	(SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS | SPW_VERDICT_TRUST |      \
+	 CT_BITS)
 
 void answer_start(struct answerer *a, struct channel_answers *out, const struct channel_state *state,
 		  uint32_t inspector, int bell)
@@ -106,12 +108,14 @@ static bool can_be_changed(const struct spw_packet *p)
 	return !headers_find(p->payload, p->payload_len, p->hw_protocol, &h) && h.protocol == IPPROTO_TCP;
 }
 
-static int check(const struct spw_packet *p, const struct spw_verdict *v)
+static int check(const struct answerer *a, unsigned class, const struct spw_packet *p, const struct spw_verdict *v)
 {
 	if (v->code != SPW_DROP && v->code != SPW_ACCEPT && v->code != SPW_QUEUE && v->code != SPW_REPEAT)
 		return -EINVAL;
 	if (v->set & ~KNOWN_BITS)
 		return -EINVAL;
+	if (v->set & CT_BITS && !a->state->class[class].conntrack)
+		return -EOPNOTSUPP;
 	if (!(v->set & SPW_VERDICT_PAYLOAD))
 		return 0;
 	if (!v->payload || !v->payload_len || v->payload_len > SPW_PAYLOAD_MAX)
@@ -144,10 +148,22 @@ static int put_payload(struct answerer *a, uint64_t id, const struct spw_packet 
 	return 0;
 }
 
+static void draft_conntrack(const struct spw_verdict *v, struct channel_conntrack *c)
+{
+	if (v->set & SPW_VERDICT_CT_MARK) {
+		c->mark = v->ct_mark;
+		c->mark_mask = v->ct_mark_mask;
+	}
+	if (v->set & SPW_VERDICT_CT_LABELS) {
+		memcpy(c->labels, v->ct_labels, sizeof(c->labels));
+		memcpy(c->labels_mask, v->ct_labels_mask, sizeof(c->labels_mask));
+	}
+}
+
 int answer_draft(struct answerer *a, unsigned class, uint64_t id, const struct spw_packet *p,
 		 const struct spw_verdict *v, struct channel_answer *draft)
 {
-	int error = check(p, v);
+	int error = check(a, class, p, v);
 
 	if (error)
 		return error;
@@ -156,6 +172,7 @@ int answer_draft(struct answerer *a, unsigned class, uint64_t id, const struct s
 		draft->mark = v->mark;
 	draft->priority = v->set & SPW_VERDICT_PRIORITY ? v->priority : 0;
 	draft->queue = v->code == SPW_QUEUE ? v->queue : 0;
+	draft_conntrack(v, &draft->conntrack);
 	return v->set & SPW_VERDICT_PAYLOAD ? put_payload(a, id, p, v, draft) : 0;
 }
 

@@ -16,6 +16,8 @@
 #define TCP_RST 4u
 #define TCP_ACK 16u
 
+#define MARK_PATIENCE_S 1 /* full ones: a flow of which there is always something waiting is marked all the same */
+
 void deliver_start(struct spw_lane *lane)
 {
 	for (unsigned i = 0; i < lane->classes; i++) {
@@ -90,11 +92,40 @@ static void take_back(struct spw_lane *lane, struct slot *slot)
 }
 
 /* Answers a packet that nobody is shown. It waits for its turn: in order, it joins its neighbours. */
-static void answer_unseen(struct spw_lane *lane, const struct slot *slot, uint64_t id, uint32_t code, uint32_t set)
+static void answer_unseen(struct spw_lane *lane, const struct slot *slot, uint64_t id, uint32_t code)
 {
 	struct window *w = &lane->window[slot->class];
-	const struct channel_answer a = answer_plain(&lane->pen, slot->class, id, &slot->packet, code, set);
+	const struct channel_answer a = answer_plain(&lane->pen, slot->class, id, &slot->packet, code, 0);
 
+	window_decide(w, window_take(w, id), &a, false);
+}
+
+/*
+ * Whoever passes by the connection's mark overtakes what of its flow still waits here. So the mark goes with a packet
+ * behind which nothing waited when its batch was read; where that never happens, it goes all the same.
+ */
+static bool may_mark(struct spw_lane *lane, const struct slot *slot)
+{
+	const bool nothing_behind = lane->batch_next == lane->batch_len && !(lane->ready & 1u << slot->class);
+
+	if (!lane->state->class[slot->class].trust_mask || !(slot->packet.has & SPW_PACKET_HAS_CONNTRACK))
+		return false;
+	return nothing_behind || trust_age(lane->trust, slot->packet.flow, lane->now_s) > MARK_PATIENCE_S;
+}
+
+/* A packet whose flow is trusted, and that may tell the kernel so. */
+static void answer_trusted(struct spw_lane *lane, const struct slot *slot, uint64_t id)
+{
+	const struct channel_class *c = &lane->state->class[slot->class];
+	struct window *w = &lane->window[slot->class];
+	struct channel_answer a = answer_plain(&lane->pen, slot->class, id, &slot->packet, SPW_ACCEPT, CHANNEL_TRUSTED);
+
+	lane->counts.trusted++;
+	if (may_mark(lane, slot)) {
+		a.set |= SPW_VERDICT_CT_MARK;
+		a.conntrack.mark = c->trust_mark;
+		a.conntrack.mark_mask = c->trust_mask;
+	}
 	window_decide(w, window_take(w, id), &a, false);
 }
 
@@ -178,7 +209,7 @@ static bool sieve(struct spw_lane *lane, struct slot *slot, uint64_t id, uint64_
 
 	if (id <= settled) {
 		note_stale(lane, slot->class);
-		answer_unseen(lane, slot, id, CHANNEL_STALE, 0);
+		answer_unseen(lane, slot, id, CHANNEL_STALE);
 		return false;
 	}
 	p->flow = 0;
@@ -186,12 +217,11 @@ static bool sieve(struct spw_lane *lane, struct slot *slot, uint64_t id, uint64_
 		p->flow = spw_flow_hash(&h.flow, lane->state->key);
 	if (is_poison(lane, p->flow)) {
 		lane->counts.poisoned++;
-		answer_unseen(lane, slot, id, CHANNEL_POISONED, 0);
+		answer_unseen(lane, slot, id, CHANNEL_POISONED);
 		return false;
 	}
 	if (is_trusted(lane, p->flow, &h)) {
-		lane->counts.trusted++;
-		answer_unseen(lane, slot, id, SPW_ACCEPT, CHANNEL_TRUSTED);
+		answer_trusted(lane, slot, id);
 		return false;
 	}
 	return true;

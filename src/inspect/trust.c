@@ -33,10 +33,12 @@ void trust_add(struct trust *t, uint64_t flow, uint64_t now_s)
 {
 	struct trusted *e = find(t, flow);
 
-	if (!e)
+	if (!e) {
 		e = oldest(t, flow);
-	t->flows += !e->flow;
-	*e = (struct trusted){.flow = flow, .seen = now_s};
+		t->flows += !e->flow;
+		*e = (struct trusted){.flow = flow, .since = (uint32_t)now_s};
+	}
+	e->seen = (uint32_t)now_s;
 }
 
 bool trust_has(struct trust *t, uint64_t flow, uint64_t now_s)
@@ -49,8 +51,15 @@ bool trust_has(struct trust *t, uint64_t flow, uint64_t now_s)
 		trust_forget(t, flow);
 		return false;
 	}
-	e->seen = now_s;
+	e->seen = (uint32_t)now_s;
 	return true;
+}
+
+uint64_t trust_age(struct trust *t, uint64_t flow, uint64_t now_s)
+{
+	const struct trusted *e = t->flows ? find(t, flow) : NULL;
+
+	return e ? now_s - e->since : 0;
 }
 
 void trust_forget(struct trust *t, uint64_t flow)

@@ -15,8 +15,9 @@
 struct trust {
 	unsigned flows; /* remembered, the idle ones not yet noticed among them */
 	struct trusted {
-		uint64_t flow; /* its hash; 0: none */
-		uint64_t seen; /* seconds: its last packet */
+		uint64_t flow;  /* its hash; 0: none */
+		uint32_t seen;  /* seconds: its last packet */
+		uint32_t since; /* seconds: remembered first */
 	} set[TRUST_SETS][TRUST_WAYS];
 };
 
@@ -25,6 +26,9 @@ void trust_add(struct trust *t, uint64_t flow, uint64_t now_s);
 
 /* True where the flow is trusted; its silence begins anew. */
 bool trust_has(struct trust *t, uint64_t flow, uint64_t now_s);
+
+/* Seconds since the flow was remembered first; 0 where it is not. */
+uint64_t trust_age(struct trust *t, uint64_t flow, uint64_t now_s);
 
 void trust_forget(struct trust *t, uint64_t flow);
 

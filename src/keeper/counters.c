@@ -7,6 +7,7 @@
 
 #include "log/log.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define PERIOD_NS 1000000000ull
@@ -27,7 +28,8 @@ static bool read_packets(struct keeper *k, const struct keeper_lane *l, unsigned
 		*packets = gate_admitted(l->gate[i].page);
 		return true;
 	}
-	return k->counter.fd >= 0 && !spw_counter_read(&k->counter, l->page->queue[i], packets, &bytes);
+	return k->counter.fd >= 0 &&
+	       !spw_counter_read(&k->counter, l->page->queue[i], SPW_COUNTER_QUEUE, packets, &bytes);
 }
 
 /* One reading during which nothing moved. */
@@ -65,10 +67,37 @@ static bool read_least(struct keeper *k, struct keeper_lane *l, unsigned i, cons
 	return true;
 }
 
+/* A counter that is less than before has been made anew with its rule. */
+static void read_marked(struct keeper *k, const struct keeper_lane *l, unsigned i, enum engine_marked_kind kind)
+{
+	static const enum spw_counter_kind kinds[ENGINE_MARKED] = {
+	    [ENGINE_MARKED_TRUSTED] = SPW_COUNTER_TRUSTED, [ENGINE_MARKED_SPILLED] = SPW_COUNTER_SPILLED};
+	struct engine_marked *m = &l->page->marked[i][kind];
+	uint64_t packets = 0, bytes, before = m->last;
+	int err = k->counter.fd < 0 ? -EBADF
+				    : spw_counter_read(&k->counter, l->page->queue[i], kinds[kind], &packets, &bytes);
+
+	if (err && err != -ENOENT)
+		return;
+	m->last = packets;
+	if (m->begun)
+		__atomic_store_n(&m->passed, m->passed + packets - (packets < before ? 0 : before), __ATOMIC_RELAXED);
+	m->begun = true;
+}
+
+static void read_marks(struct keeper *k, const struct keeper_lane *l, unsigned i, const struct lane_class *c)
+{
+	if (c->config.trust_mask)
+		read_marked(k, l, i, ENGINE_MARKED_TRUSTED);
+	if (c->config.spill_mask)
+		read_marked(k, l, i, ENGINE_MARKED_SPILLED);
+}
+
 void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, struct lane_class *c)
 {
 	uint64_t packets;
 
+	read_marks(k, l, i, c);
 	if (c->config.length || lane_shuts(&c->config, REASON_FULL) || !c->config.gso ||
 	    !read_packets(k, l, i, &packets))
 		return;
@@ -87,7 +116,7 @@ static uint64_t came(struct keeper *k, const struct keeper_lane *l, unsigned i, 
 	struct spw_queue_stat stat;
 	uint64_t sum = 0, bytes;
 
-	if (k->counter.fd < 0 || spw_counter_read(&k->counter, l->page->queue[i], &sum, &bytes))
+	if (k->counter.fd < 0 || spw_counter_read(&k->counter, l->page->queue[i], SPW_COUNTER_QUEUE, &sum, &bytes))
 		sum = 0;
 	return spw_queue_stat(l->queue[i], &stat) ? sum : sum + lane_widen(c->ids, stat.id_sequence);
 }
@@ -149,7 +178,9 @@ void keeper_read_counters(struct keeper *k, uint64_t now_ns)
 		if (!k->lane[n].page) /* a start that failed */
 			continue;
 		engine_snapshot(k->lane[n].page, &lane);
-		for (unsigned i = 0; i < lane.classes; i++)
+		for (unsigned i = 0; i < lane.classes; i++) {
 			read_class(k, &k->lane[n], i, &lane.class[i]);
+			read_marks(k, &k->lane[n], i, &lane.class[i]);
+		}
 	}
 }

@@ -47,6 +47,7 @@ static int exit_status(const struct spw_queue *queue, int error)
 		return EXIT_PERMISSION;
 	case -EPROTONOSUPPORT:
 	case -EOPNOTSUPP:
+	case -EINVAL: /* 7.1's word for a flag that it lacks */
 		return EXIT_KERNEL;
 	default:
 		return EXIT_FAILED;
@@ -82,8 +83,9 @@ static int bind_class(struct keeper *k, struct keeper_lane *l, unsigned i)
 	    .size = sizeof(q),
 	    .copy_mode = SPW_COPY_PACKET,
 	    .length = c->length,
-	    .mask = SPW_FAIL_OPEN | SPW_GSO,
-	    .flags = (lane_shuts(c, REASON_FULL) ? 0 : SPW_FAIL_OPEN) | (c->gso ? SPW_GSO : 0),
+	    .mask = SPW_FAIL_OPEN | SPW_GSO | (c->conntrack ? SPW_CONNTRACK : 0),
+	    .flags = (lane_shuts(c, REASON_FULL) ? 0 : SPW_FAIL_OPEN) | (c->gso ? SPW_GSO : 0) |
+		     (c->conntrack ? SPW_CONNTRACK : 0),
 	};
 	int error = spw_queue_open(&l->queue[i], l->page->queue[i]);
 
@@ -168,7 +170,9 @@ static bool same_class(const struct lane_config *a, const struct lane_config *b)
 {
 	return a->length == b->length && a->fail_open == b->fail_open && a->gso == b->gso && a->decided == b->decided &&
 	       a->shut == b->shut && a->deadline_ns == b->deadline_ns && a->priority == b->priority &&
-	       a->mark == b->mark && a->mark_mask == b->mark_mask && a->never_shed == b->never_shed;
+	       a->mark == b->mark && a->mark_mask == b->mark_mask && a->never_shed == b->never_shed &&
+	       a->conntrack == b->conntrack && a->trust_mark == b->trust_mark && a->trust_mask == b->trust_mask &&
+	       a->spill_mark == b->spill_mark && a->spill_mask == b->spill_mask;
 }
 
 /* A lane that was taken over keeps what it was started with. Where that is not what this command asks for, it is told.

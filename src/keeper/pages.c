@@ -66,10 +66,16 @@ static int make_state(struct keeper_lane *l)
 	state->version = CHANNEL_VERSION;
 	state->classes = l->classes;
 	engine_snapshot(l->page, &lane);
-	for (unsigned i = 0; i < l->classes; i++)
+	for (unsigned i = 0; i < l->classes; i++) {
+		const struct lane_config *config = &lane.class[i].config;
+
 		state->class[i] = (struct channel_class){.queue = l->page->queue[i],
-							 .priority = lane.class[i].config.priority,
-							 .has_mark = lane.class[i].config.mark_mask != 0};
+							 .priority = config->priority,
+							 .has_mark = config->mark_mask != 0,
+							 .conntrack = config->conntrack,
+							 .trust_mark = config->trust_mark,
+							 .trust_mask = config->trust_mask};
+	}
 	munmap(state, sizeof(*state));
 	l->state_read_fd = keeper_reopen_read_only(l->state_fd);
 	return l->state_read_fd < 0 || !keyed ? -errno : 0;

@@ -19,14 +19,19 @@ static bool one_packet_only(const struct step *s, const struct channel_answer *a
 	return s->c->config.mark_mask && a->verdict != CHANNEL_STALE;
 }
 
-static enum lane_result check_form(const struct step *s, const struct channel_answer *a, uint64_t packets)
+static uint32_t known_bits(const struct step *s)
 {
 	uint32_t known =
 	    SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS | CHANNEL_TRUSTED;
 
+	return s->c->config.conntrack ? known | SPW_VERDICT_CT_MARK | SPW_VERDICT_CT_LABELS : known;
+}
+
+static enum lane_result check_form(const struct step *s, const struct channel_answer *a, uint64_t packets)
+{
 	if (!kernel_verdict(a->verdict) && a->verdict != CHANNEL_STALE && a->verdict != CHANNEL_POISONED)
 		return ANSWER_VERDICT;
-	if (a->set & ~known || (a->early && !kernel_verdict(a->verdict)))
+	if (a->set & ~known_bits(s) || (a->early && !kernel_verdict(a->verdict)))
 		return ANSWER_VERDICT;
 	if ((a->set & SPW_VERDICT_PAYLOAD) &&
 	    (a->payload >= CHANNEL_PAYLOADS || !a->payload_len || a->payload_len > SPW_PAYLOAD_MAX))

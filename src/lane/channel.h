@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define CHANNEL_VERSION      3u
+#define CHANNEL_VERSION      4u
 #define CHANNEL_CLASSES      8u
 #define CHANNEL_ANSWERS      8192u /* a power of two */
 #define CHANNEL_PAYLOADS     64u
@@ -27,6 +27,12 @@ enum channel_verdict {
 /* A bit of channel_answer.set beside SPW_VERDICT_*: the user's code was not asked, its earlier word on the flow held.
  */
 #define CHANNEL_TRUSTED (1u << 16)
+
+/* What an answer sets in the connection of its packet, where its `set` says so. */
+struct channel_conntrack {
+	uint32_t mark, mark_mask;
+	uint32_t labels[4], labels_mask[4];
+};
 
 /*
  * One answer: every id from `first` to `last` was read, and this becomes of each. Answers of a class come in the order
@@ -46,8 +52,9 @@ struct channel_answer {
 	uint8_t class;  /* index of the class in the lane */
 	uint8_t early;  /* 1: see above */
 	uint32_t reserved;
+	struct channel_conntrack conntrack; /* with SPW_VERDICT_CT_MARK, SPW_VERDICT_CT_LABELS */
 };
-_Static_assert(sizeof(struct channel_answer) == 48, "an answer has no padding");
+_Static_assert(sizeof(struct channel_answer) == 88, "an answer has no padding");
 
 /* The packet that the user's code is looking at; read by the keeper once the inspector is dead. */
 struct channel_hand {
@@ -87,12 +94,14 @@ enum channel_ring {
 
 /* What the inspector may know of a class. */
 struct channel_class {
-	uint64_t settled;  /* every id up to here is decided: no answer is wanted any more */
-	uint64_t rounds;   /* raised each time that packets may have gone round the inspector unseen */
-	uint32_t queue;    /* queue number */
-	int32_t priority;  /* the higher is received first */
-	uint32_t has_mark; /* 1: every packet is answered on its own, with its mark */
-	uint32_t reserved;
+	uint64_t settled;   /* every id up to here is decided: no answer is wanted any more */
+	uint64_t rounds;    /* raised each time that packets may have gone round the inspector unseen */
+	uint32_t queue;     /* queue number */
+	int32_t priority;   /* the higher is received first */
+	uint32_t has_mark;  /* 1: every packet is answered on its own, with its mark */
+	uint32_t conntrack; /* 1: answers may set what is in the connection */
+	/* Set in the connection by the answer to a trusted packet behind which nothing waits; mask 0: not */
+	uint32_t trust_mark, trust_mask;
 };
 
 /* Written by the engine; the inspector has it read-only. */

@@ -67,6 +67,10 @@ struct lane_config {
 	int32_t priority;
 	uint32_t mark, mark_mask; /* on every inspected packet; mask 0: none */
 	bool never_shed;
+	bool conntrack; /* packets come with their connections, and verdicts may set mark and labels in these */
+	/* In the connection's mark: of a flow that is trusted; of one that was spilled because it was late. Mask 0:
+	 * none */
+	uint32_t trust_mark, trust_mask, spill_mark, spill_mask;
 };
 
 /* "Every id up to this had arrived by then." */
@@ -183,6 +187,7 @@ struct lane_order {
 	uint32_t verdict; /* enum spw_verdict_code */
 	uint32_t set;     /* SPW_VERDICT_* */
 	uint32_t mark, priority, payload, payload_len;
+	struct channel_conntrack conntrack;
 	uint16_t queue;
 };
 

@@ -40,6 +40,25 @@ void lane_emit_batch(struct step *s, uint32_t id, uint32_t code)
 		    (struct lane_order){.kind = ORDER_BATCH, .class = (uint8_t)s->class, .id = id, .verdict = code};
 }
 
+/* A flow of which packets are let go for being late is to be known by its connection's mark. */
+static bool marks_spilled(const struct lane_class *c, enum lane_reason reason)
+{
+	return c->config.spill_mask && reason == REASON_LATE && !lane_shuts(&c->config, reason);
+}
+
+static void emit_spilled(struct step *s, uint32_t id)
+{
+	const struct lane_config *config = &s->c->config;
+
+	s->out->order[s->out->count++] =
+	    (struct lane_order){.kind = ORDER_ONE,
+				.class = (uint8_t)s->class,
+				.id = id,
+				.verdict = SPW_ACCEPT,
+				.set = SPW_VERDICT_CT_MARK,
+				.conntrack = {.mark = config->spill_mark, .mark_mask = config->spill_mask}};
+}
+
 static uint32_t policy_code(bool shut)
 {
 	return shut ? SPW_DROP : SPW_ACCEPT;
@@ -59,7 +78,10 @@ static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason rea
 	uint64_t ids = upto - c->settled, n = ids - lane_take_flushed(c, ids);
 	bool shut = lane_shuts(&c->config, reason);
 
-	lane_emit_batch(s, (uint32_t)upto, policy_code(shut));
+	if (marks_spilled(c, reason))
+		emit_spilled(s, (uint32_t)upto);
+	else
+		lane_emit_batch(s, (uint32_t)upto, policy_code(shut));
 	if (c->pool || c->hiding)
 		lane_pool(c, reason, shut, n);
 	else
@@ -67,6 +89,13 @@ static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason rea
 	if (reason == REASON_LATE || reason == REASON_HUNG)
 		c->window_late += n;
 	left(c, upto, ids);
+}
+
+/* The same, one at a time: a batch verdict carries no connection. */
+static void settle_one_by_policy(struct step *s, uint64_t upto, enum lane_reason reason)
+{
+	(void)upto;
+	settle_by_policy(s, s->c->settled + 1, reason);
 }
 
 static void book_answer(struct step *s, const struct channel_answer *a, uint64_t packets)
@@ -126,6 +155,7 @@ static void emit_answer(struct step *s, const struct channel_answer *a, uint64_t
 	    .queue = a->queue,
 	    .payload = a->payload,
 	    .payload_len = a->payload_len,
+	    .conntrack = a->conntrack,
 	};
 }
 
@@ -148,7 +178,10 @@ static void settle_unanswered(struct step *s, const struct lane_early *e, enum l
 	bool shut = lane_shuts(&c->config, reason);
 	uint64_t n = 1 - lane_take_flushed(c, 1);
 
-	lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
+	if (marks_spilled(c, reason))
+		emit_spilled(s, (uint32_t)e->id);
+	else
+		lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
 	lane_book_policy(c, reason, shut, n);
 	c->window_late += n;
 	left(c, e->id, 1);
@@ -204,7 +237,7 @@ bool lane_settle(struct step *s, uint64_t upto, enum lane_reason reason)
 
 	if (!lane_pool_takes(s->c, reason, lane_shuts(&s->c->config, reason)))
 		return false;
-	all = advance(s, upto, reason, settle_by_policy);
+	all = advance(s, upto, reason, marks_spilled(s->c, reason) ? settle_one_by_policy : settle_by_policy);
 	s->c->owed = most(s->c->owed, s->c->settled);
 	lane_release_early(s);
 	return all;

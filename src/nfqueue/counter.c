@@ -24,9 +24,11 @@
 /* Messages that may lie in the socket before the answer: replies that an earlier call did not get to. */
 #define STRAY         16
 
-void spw_counter_name(uint16_t queue, char name[SPW_COUNTER_NAME])
+void spw_counter_name(uint16_t queue, enum spw_counter_kind kind, char name[SPW_COUNTER_NAME])
 {
-	snprintf(name, SPW_COUNTER_NAME, "spillway-%u", (unsigned)queue);
+	static const char *const ends[SPW_COUNTER_KINDS] = {"", "-trusted", "-spilled"};
+
+	snprintf(name, SPW_COUNTER_NAME, "spillway-%u%s", (unsigned)queue, ends[kind]);
 }
 
 int spw_counter_open(struct spw_counter *c)
@@ -205,7 +207,7 @@ static struct nlmsghdr *request(struct spw_counter *c, void *buf, uint16_t type,
 }
 
 /* Sends and takes the answer, which is of the type `answer`; 0: an acknowledgement. */
-static int ask(struct spw_counter *c, const struct nlmsghdr *nlh, uint16_t answer, uint16_t queue, uint64_t *packets,
+static int ask(struct spw_counter *c, const struct nlmsghdr *nlh, uint16_t answer, const char *name, uint64_t *packets,
 	       uint64_t *bytes)
 {
 	struct spw_counter_want want = {.seq = nlh->nlmsg_seq, .type = answer};
@@ -213,33 +215,29 @@ static int ask(struct spw_counter *c, const struct nlmsghdr *nlh, uint16_t answe
 
 	if (err < 0)
 		return err;
-	spw_counter_name(queue, want.name);
+	memcpy(want.name, name, sizeof(want.name));
 	return receive(c, &want, packets, bytes);
 }
 
-static int ask_acct(struct spw_counter *c, uint8_t message, uint16_t flags, uint16_t queue, uint64_t *packets,
+static int ask_acct(struct spw_counter *c, uint8_t message, uint16_t flags, const char *name, uint64_t *packets,
 		    uint64_t *bytes)
 {
 	uint32_t buf[REQUEST_BYTES / sizeof(uint32_t)];
 	struct nlmsghdr *nlh = request(c, buf, ACCT_TYPE(message), flags);
-	char name[SPW_COUNTER_NAME];
 
-	spw_counter_name(queue, name);
 	mnl_attr_put_strz(nlh, NFACCT_NAME, name);
-	return ask(c, nlh, flags & NLM_F_ACK ? 0 : ACCT_TYPE(NFNL_MSG_ACCT_NEW), queue, packets, bytes);
+	return ask(c, nlh, flags & NLM_F_ACK ? 0 : ACCT_TYPE(NFNL_MSG_ACCT_NEW), name, packets, bytes);
 }
 
-static int ask_nft(struct spw_counter *c, uint16_t queue, uint64_t *packets, uint64_t *bytes)
+static int ask_nft(struct spw_counter *c, const char *name, uint64_t *packets, uint64_t *bytes)
 {
 	uint32_t buf[REQUEST_BYTES / sizeof(uint32_t)];
 	struct nlmsghdr *nlh = request(c, buf, NFT_TYPE(NFT_MSG_GETOBJ), 0);
-	char name[SPW_COUNTER_NAME];
 
-	spw_counter_name(queue, name);
 	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, NFT_TABLE);
 	mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, name);
 	mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
-	return ask(c, nlh, NFT_TYPE(NFT_MSG_NEWOBJ), queue, packets, bytes);
+	return ask(c, nlh, NFT_TYPE(NFT_MSG_NEWOBJ), name, packets, bytes);
 }
 
 /* The kernel's word for a subsystem that it lacks. */
@@ -248,33 +246,40 @@ static bool lacks(int err)
 	return err == -EINVAL || err == -EOPNOTSUPP;
 }
 
-int spw_counter_read(struct spw_counter *c, uint16_t queue, uint64_t *packets, uint64_t *bytes)
+int spw_counter_read(struct spw_counter *c, uint16_t queue, enum spw_counter_kind kind, uint64_t *packets,
+		     uint64_t *bytes)
 {
+	char name[SPW_COUNTER_NAME];
 	int err = -ENOENT;
 
+	spw_counter_name(queue, kind, name);
 	if (!c->no_acct) {
-		err = ask_acct(c, NFNL_MSG_ACCT_GET, 0, queue, packets, bytes);
+		err = ask_acct(c, NFNL_MSG_ACCT_GET, 0, name, packets, bytes);
 		c->no_acct = lacks(err);
 	}
 	if (err != -ENOENT && !c->no_acct)
 		return err;
 	if (c->no_nft)
 		return -ENOENT;
-	err = ask_nft(c, queue, packets, bytes);
+	err = ask_nft(c, name, packets, bytes);
 	c->no_nft = lacks(err);
 	return c->no_nft ? -ENOENT : err;
 }
 
-int spw_counter_make(struct spw_counter *c, uint16_t queue)
+int spw_counter_make(struct spw_counter *c, uint16_t queue, enum spw_counter_kind kind)
 {
 	uint64_t packets, bytes; /* an acknowledgement brings none */
+	char name[SPW_COUNTER_NAME];
 
-	return ask_acct(c, NFNL_MSG_ACCT_NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, queue, &packets, &bytes);
+	spw_counter_name(queue, kind, name);
+	return ask_acct(c, NFNL_MSG_ACCT_NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, name, &packets, &bytes);
 }
 
-int spw_counter_delete(struct spw_counter *c, uint16_t queue)
+int spw_counter_delete(struct spw_counter *c, uint16_t queue, enum spw_counter_kind kind)
 {
 	uint64_t packets, bytes;
+	char name[SPW_COUNTER_NAME];
 
-	return ask_acct(c, NFNL_MSG_ACCT_DEL, NLM_F_ACK, queue, &packets, &bytes);
+	spw_counter_name(queue, kind, name);
+	return ask_acct(c, NFNL_MSG_ACCT_DEL, NLM_F_ACK, name, &packets, &bytes);
 }

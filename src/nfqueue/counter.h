@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The counter in front of a queue's rules, called spillway-N for queue N: made, read and removed over netlink.
+ * The counters of a queue's rules: spillway-N in front of queue N, spillway-N-trusted and spillway-N-spilled of what
+ * passes it by the mark of its connection. Made, read and removed over netlink.
  * Knows no rule and never sets a counter back.
  */
 #ifndef SPW_NFQUEUE_COUNTER_H
@@ -11,6 +12,8 @@
 #include <stdint.h>
 
 #define SPW_COUNTER_NAME 24 /* bytes that a name takes, its end included */
+
+enum spw_counter_kind { SPW_COUNTER_QUEUE, SPW_COUNTER_TRUSTED, SPW_COUNTER_SPILLED, SPW_COUNTER_KINDS };
 
 struct spw_counter {
 	int fd;       /* the netlink socket; its own, since replies belong to whoever reads first */
@@ -27,7 +30,7 @@ struct spw_counter_want {
 };
 
 /* The name of a queue's counter. */
-void spw_counter_name(uint16_t queue, char name[SPW_COUNTER_NAME]);
+void spw_counter_name(uint16_t queue, enum spw_counter_kind kind, char name[SPW_COUNTER_NAME]);
 
 /* Opens the socket, in the calling thread's network namespace. 0 or a negative errno. */
 int spw_counter_open(struct spw_counter *c);
@@ -39,13 +42,14 @@ void spw_counter_close(struct spw_counter *c);
  * wait: the kernel has answered when the request is sent. -ENOENT: there is neither; -EPERM: needs CAP_NET_ADMIN;
  * -EPROTO: the answer is none. packets and bytes are written only where it returns 0.
  */
-int spw_counter_read(struct spw_counter *c, uint16_t queue, uint64_t *packets, uint64_t *bytes);
+int spw_counter_read(struct spw_counter *c, uint16_t queue, enum spw_counter_kind kind, uint64_t *packets,
+		     uint64_t *bytes);
 
 /* Makes the nfacct object. -EEXIST: it is there, and stays as it is; -EINVAL: this kernel has none; -EPERM. */
-int spw_counter_make(struct spw_counter *c, uint16_t queue);
+int spw_counter_make(struct spw_counter *c, uint16_t queue, enum spw_counter_kind kind);
 
 /* Removes the nfacct object. -ENOENT: there is none; -EBUSY: a rule still counts with it; -EINVAL, -EPERM as above. */
-int spw_counter_delete(struct spw_counter *c, uint16_t queue);
+int spw_counter_delete(struct spw_counter *c, uint16_t queue, enum spw_counter_kind kind);
 
 /*
  * What `len` bytes from the kernel (aligned as a nlmsghdr is) say. 0; the errno that the kernel tells, negative;

@@ -131,6 +131,10 @@ static int take_bytes(struct bytes data, struct spw_packet *packet, unsigned typ
 		packet->l2hdr = data.at;
 		packet->l2hdr_len = data.len;
 		packet->has |= SPW_PACKET_HAS_L2HDR;
+	} else if (type == NFQA_CT) {
+		packet->conntrack = data.at;
+		packet->conntrack_len = data.len;
+		packet->has |= SPW_PACKET_HAS_CONNTRACK;
 	} else {
 		packet->secctx = (const char *)data.at;
 		packet->secctx_len = data.len;
@@ -184,11 +188,14 @@ static int take_attr(unsigned type, struct bytes data, struct spw_packet *packet
 		return take_number(data, packet, &packet->gid, SPW_PACKET_HAS_GID);
 	case NFQA_PRIORITY:
 		return take_number(data, packet, &packet->priority, SPW_PACKET_HAS_PRIORITY);
+	case NFQA_CT_INFO:
+		return take_be32(data, &packet->conntrack_info);
 	case NFQA_VLAN:
 		return take_vlan(data, packet);
 	case NFQA_PAYLOAD:
 	case NFQA_L2HDR:
 	case NFQA_SECCTX:
+	case NFQA_CT:
 		return take_bytes(data, packet, type);
 	default:
 		return 0;

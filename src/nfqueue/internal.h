@@ -16,6 +16,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
 #include <spillway/queue.h>
@@ -80,6 +81,9 @@ int spw_fail_unbound(struct spw_queue *queue);
 
 /* decode.c: like spw_packet_decode(), into a struct of this library's own size */
 int spw_decode(const void *msg, size_t len, struct spw_packet *packet);
+
+/* conntrack.c: why this build can't decode connections; NULL: it can */
+const char *spw_conntrack_absent(void);
 
 /* sized.c: structs that carry their size */
 int spw_sized_in(void *ours, size_t our_size, const void *theirs, size_t least);

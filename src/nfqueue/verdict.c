@@ -13,7 +13,8 @@
 #define CODE_MASK     0xffu
 #define QUEUE_SHIFT   16
 #define ATTR_BYTES(n) (MNL_ATTR_HDRLEN + MNL_ALIGN(n))
-#define KNOWN_BITS    (SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS)
+#define CT_BITS       (SPW_VERDICT_CT_MARK | SPW_VERDICT_CT_LABELS)
+#define KNOWN_BITS    (SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_PAYLOAD | SPW_VERDICT_BYPASS | CT_BITS)
 
 /* What every verdict message begins with, and most consist of. */
 struct head {
@@ -92,7 +93,37 @@ static size_t message_bytes(const struct spw_verdict *verdict)
 		bytes += ATTR_BYTES(sizeof(verdict->priority));
 	if (verdict->set & SPW_VERDICT_PAYLOAD)
 		bytes += ATTR_BYTES(verdict->payload_len);
+	if (verdict->set & CT_BITS)
+		bytes += MNL_ATTR_HDRLEN;
+	if (verdict->set & SPW_VERDICT_CT_MARK)
+		bytes += ATTR_BYTES(sizeof(verdict->ct_mark)) + ATTR_BYTES(sizeof(verdict->ct_mark_mask));
+	if (verdict->set & SPW_VERDICT_CT_LABELS)
+		bytes += ATTR_BYTES(sizeof(verdict->ct_labels)) + ATTR_BYTES(sizeof(verdict->ct_labels_mask));
 	return bytes;
+}
+
+/* The kernel clears the bits of the mask and flips those of the value: bits outside would be flipped, too. */
+static void put_labels(struct nlmsghdr *nlh, const struct spw_verdict *verdict)
+{
+	uint32_t labels[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		labels[i] = verdict->ct_labels[i] & verdict->ct_labels_mask[i];
+	mnl_attr_put(nlh, CTA_LABELS, sizeof(labels), labels);
+	mnl_attr_put(nlh, CTA_LABELS_MASK, sizeof(verdict->ct_labels_mask), verdict->ct_labels_mask);
+}
+
+static void put_conntrack(struct nlmsghdr *nlh, const struct spw_verdict *verdict)
+{
+	struct nlattr *nest = mnl_attr_nest_start(nlh, NFQA_CT);
+
+	if (verdict->set & SPW_VERDICT_CT_MARK) {
+		mnl_attr_put_u32(nlh, CTA_MARK, htonl(verdict->ct_mark & verdict->ct_mark_mask));
+		mnl_attr_put_u32(nlh, CTA_MARK_MASK, htonl(verdict->ct_mark_mask));
+	}
+	if (verdict->set & SPW_VERDICT_CT_LABELS)
+		put_labels(nlh, verdict);
+	mnl_attr_nest_end(nlh, nest);
 }
 
 static void put_attrs(struct nlmsghdr *nlh, const struct spw_verdict *verdict)
@@ -103,6 +134,8 @@ static void put_attrs(struct nlmsghdr *nlh, const struct spw_verdict *verdict)
 		mnl_attr_put_u32(nlh, NFQA_PRIORITY, htonl(verdict->priority));
 	if (verdict->set & SPW_VERDICT_PAYLOAD)
 		mnl_attr_put(nlh, NFQA_PAYLOAD, verdict->payload_len, verdict->payload);
+	if (verdict->set & CT_BITS)
+		put_conntrack(nlh, verdict);
 }
 
 static int append(struct spw_verdicts *list, uint8_t type, uint16_t queue, uint32_t id,
@@ -167,7 +200,7 @@ int spw_verdicts_add_batch(struct spw_verdicts *list, uint16_t queue, uint32_t i
 	const struct spw_verdict *ours = take(verdict, &copy);
 	uint32_t code;
 
-	if (!ours || (ours->set & SPW_VERDICT_PAYLOAD))
+	if (!ours || (ours->set & (SPW_VERDICT_PAYLOAD | CT_BITS)))
 		return -EINVAL;
 	code = ours->code & CODE_MASK;
 	if (code != SPW_ACCEPT && code != SPW_DROP)

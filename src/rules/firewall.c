@@ -47,28 +47,43 @@ enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *
 	return own < least ? RULE_FOREIGN : own;
 }
 
+static void note_place(struct firewall_found *found, const struct firewall_listed *listed)
+{
+	found->position = listed->position;
+	found->handle = listed->handle;
+}
+
 void firewall_find(const struct rule *r, FILE *rules, firewall_reader *read, struct firewall_found *found)
 {
 	struct firewall_listed listed = {.position = 0};
 	enum rule_own own;
 
 	*found = (struct firewall_found){.same = false};
-	while ((own = firewall_next(r, rules, read, RULE_OTHER_POLICY, &listed)) != RULE_FOREIGN) {
-		if (own == RULE_OTHER_POLICY) {
+	while ((own = firewall_next(r, rules, read, RULE_OF_TRAFFIC, &listed)) != RULE_FOREIGN) {
+		const bool passes = r->kind != RULE_QUEUE;
+
+		if (own == RULE_OF_TRAFFIC && passes && !found->traffic) {
+			found->traffic = true;
+			note_place(found, &listed);
+		} else if (own == RULE_OTHER_POLICY) {
 			found->policy = true;
-		} else if (listed.gate == r->gate) {
+		} else if (own == RULE_SAME && (passes || listed.gate == r->gate)) {
 			found->same = true;
-		} else if (!found->other) {
+		} else if (own == RULE_SAME && !found->other) {
 			found->other = true;
-			found->position = listed.position;
-			found->handle = listed.handle;
+			note_place(found, &listed);
 		}
 	}
 }
 
 void firewall_tell(const struct rule *r, const struct firewall_found *found, const char *name, FILE *out)
 {
-	if (found->other)
+	if (r->kind != RULE_QUEUE)
+		fprintf(out, "%s: %s connections %s by their mark%s\n", name,
+			r->kind == RULE_TRUSTED ? "trusted" : "spilled",
+			r->connmark_mask[r->kind] ? "pass" : "do not pass any more",
+			r->connmark_mask[r->kind] && found->same ? " already" : "");
+	else if (found->other)
 		fprintf(out, "%s: the gate is %s\n", name, r->gate ? "in" : "out");
 	else if (found->same)
 		fprintf(out, "%s: the rule is there already\n", name);
@@ -83,7 +98,7 @@ int firewall_permission(uint16_t queue, char error[FIREWALL_ERROR])
 	int err = spw_counter_open(&c);
 
 	if (!err)
-		err = spw_counter_read(&c, queue, &packets, &bytes);
+		err = spw_counter_read(&c, queue, SPW_COUNTER_QUEUE, &packets, &bytes);
 	spw_counter_close(&c);
 	if (err != -EPERM)
 		return 0;

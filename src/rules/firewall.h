@@ -32,6 +32,14 @@ int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
 int iptables_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR]);
 int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR]);
 
+/*
+ * For a rule that passes what has a mark in its connection (r->kind): makes it before the rule that queues the same
+ * traffic, and takes those away that do the same by another mark; with a mask of 0 that is all. Without it, packets are
+ * queued: so nothing is taken back where something fails. Returns as above.
+ */
+int iptables_pass(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
+int nft_pass(const struct rule *r, FILE *out, char error[FIREWALL_ERROR]);
+
 /* For both: writes the sentence, returns err. */
 __attribute__((format(printf, 3, 4))) int firewall_fail(char error[FIREWALL_ERROR], int err, const char *format, ...);
 /* For both: the command could not be run, for err. */
@@ -58,8 +66,9 @@ enum rule_own firewall_next(const struct rule *r, FILE *rules, firewall_reader *
 struct firewall_found {
 	bool same;                 /* the rule itself */
 	bool policy;               /* one of the other policy */
+	bool traffic;              /* one of another kind */
 	bool other;                /* the same rule, but with the gate where r has none, or without it; */
-	unsigned position;         /* where the first of these stands: iptables, */
+	unsigned position;         /* where the first of the last two stands: iptables, */
 	unsigned long long handle; /* nft */
 };
 /* For both: reads the list. */

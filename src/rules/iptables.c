@@ -91,7 +91,7 @@ static int list(const struct rule *r, enum rule_family family, struct command *c
 static bool uses_conntrack(const struct words *w)
 {
 	for (size_t i = 0; i < w->count; i++)
-		if (!strcmp(w->at[i], "conntrack"))
+		if (!strcmp(w->at[i], "conntrack") || !strcmp(w->at[i], "connmark"))
 			return true;
 	return false;
 }
@@ -280,17 +280,20 @@ static int put_rule(const struct rule *r, enum rule_family family, unsigned befo
 	return err;
 }
 
-/* Deletes the rules of r's traffic that have the gate where r has not, or the reverse. */
+/* Deletes the rules of r's traffic that have the gate where r has not, or the reverse; of one that passes, those that
+ * do so by another mark. */
 static int delete_others(const struct rule *r, enum rule_family family, char error[FIREWALL_ERROR])
 {
+	const enum rule_own least = r->kind == RULE_QUEUE ? RULE_SAME : RULE_OTHER_POLICY;
+	enum rule_own own;
 	struct firewall_listed listed = {.position = 0};
 	struct command c;
 	int err = list(r, family, &c, error);
 
 	if (err)
 		return err;
-	while (!err && firewall_next(r, c.out, read_line, RULE_SAME, &listed) != RULE_FOREIGN)
-		if (listed.gate != r->gate)
+	while (!err && (own = firewall_next(r, c.out, read_line, least, &listed)) != RULE_FOREIGN)
+		if (own == RULE_OTHER_POLICY || listed.gate != r->gate)
 			err = delete_rule(&listed.words, family, error);
 	command_end(&c);
 	return err;
@@ -393,22 +396,55 @@ int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 		return err;
 	err = spw_counter_open(&c);
 	if (!err)
-		err = spw_counter_make(&c, r->queue);
+		err = spw_counter_make(&c, r->queue, rule_counter(r));
 	made = !err;
 	if (err && err != -EEXIST) {
 		err = fail_counter(err, error);
 	} else {
 		err = apply_rules(&with, out, error);
 		if (err && made)
-			spw_counter_delete(&c, r->queue);
+			spw_counter_delete(&c, r->queue, rule_counter(r));
 	}
 	spw_counter_close(&c);
 	return err;
 }
 
+static int pass_family(const struct rule *r, enum rule_family family, FILE *out, char error[FIREWALL_ERROR])
+{
+	const bool wanted = r->connmark_mask[r->kind];
+	struct firewall_found found;
+	int err = find(r, family, &found, error);
+
+	if (!err && wanted && !found.same)
+		err = put_rule(r, family, found.traffic ? found.position : 0, error);
+	if (!err && found.policy)
+		err = delete_others(r, family, error);
+	if (!err && (wanted || found.policy))
+		firewall_tell(r, &found, program(family), out);
+	return err;
+}
+
+int iptables_pass(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
+{
+	struct spw_counter c;
+	int err = r->connmark_mask[r->kind] ? spw_counter_open(&c) : 0;
+
+	if (!err && r->connmark_mask[r->kind]) {
+		err = spw_counter_make(&c, r->queue, rule_counter(r));
+		spw_counter_close(&c);
+	}
+	if (err && err != -EEXIST)
+		return fail_counter(err, error);
+	err = 0;
+	for (enum rule_family f = RULE_IPV4; !err && f <= RULE_IPV6; f++)
+		if (rule_has(r, f))
+			err = pass_family(r, f, out, error);
+	return err;
+}
+
 static int remove_family(const struct rule *r, enum rule_family family, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
-	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
+	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OF_TRAFFIC;
 	struct firewall_listed listed = {.position = 0};
 	struct command c;
 	unsigned count = 0;
@@ -431,12 +467,13 @@ static int remove_family(const struct rule *r, enum rule_family family, bool all
 }
 
 /* Where a rule still counts with it, the kernel keeps it. */
-static void remove_counter(uint16_t queue)
+static void remove_counters(uint16_t queue)
 {
 	struct spw_counter c;
 
 	if (!spw_counter_open(&c))
-		spw_counter_delete(&c, queue);
+		for (enum spw_counter_kind kind = 0; kind < SPW_COUNTER_KINDS; kind++)
+			spw_counter_delete(&c, queue, kind);
 	spw_counter_close(&c);
 }
 
@@ -477,7 +514,7 @@ int iptables_remove(const struct rule *r, bool all, FILE *out, char error[FIREWA
 	}
 	if (err)
 		return err;
-	remove_counter(r->queue);
+	remove_counters(r->queue);
 	if (chains && !gate_in_use(r))
 		pins_release(r->queue, out);
 	return 0;

@@ -137,13 +137,15 @@ static int find(const struct rule *r, struct firewall_found *found, char error[F
 }
 
 /* Where a rule still counts with it, the kernel keeps it. */
-static void remove_counter(const struct rule *r)
+static void remove_counters(const struct rule *r)
 {
 	char text[96], name[SPW_COUNTER_NAME], said[256], error[FIREWALL_ERROR];
 
-	spw_counter_name(r->queue, name);
-	snprintf(text, sizeof(text), "delete counter inet spillway %s", name);
-	transaction(NULL, text, said, error);
+	for (enum spw_counter_kind kind = 0; kind < SPW_COUNTER_KINDS; kind++) {
+		spw_counter_name(r->queue, kind, name);
+		snprintf(text, sizeof(text), "delete counter inet spillway %s", name);
+		transaction(NULL, text, said, error);
+	}
 }
 
 /* Table, counter, chains, all of which may be there; then the rule, behind the one that it replaces. */
@@ -165,7 +167,7 @@ static int make(const struct rule *r, const struct firewall_found *found, char e
 	rule_nft(r, RULE_NFT_RULE, place, text);
 	err = transaction(NULL, text, said, error);
 	if (err && !found->other)
-		remove_counter(r);
+		remove_counters(r);
 	return err;
 }
 
@@ -177,17 +179,20 @@ static int delete_rule(const struct rule *r, unsigned long long handle, char err
 	return transaction(NULL, text, said, error);
 }
 
-/* Deletes the rules of r's traffic that have the gate where r has not, or the reverse. */
+/* Deletes the rules of r's traffic that have the gate where r has not, or the reverse; of one that passes, those that
+ * do so by another mark. */
 static int delete_others(const struct rule *r, char error[FIREWALL_ERROR])
 {
+	const enum rule_own least = r->kind == RULE_QUEUE ? RULE_SAME : RULE_OTHER_POLICY;
+	enum rule_own own;
 	struct firewall_listed listed;
 	struct command c;
 	int err = list(r, &c, error);
 
 	if (err)
 		return err;
-	while (!err && firewall_next(r, c.out, read_line, RULE_SAME, &listed) != RULE_FOREIGN)
-		if (listed.gate != r->gate)
+	while (!err && (own = firewall_next(r, c.out, read_line, least, &listed)) != RULE_FOREIGN)
+		if (own == RULE_OTHER_POLICY || listed.gate != r->gate)
 			err = delete_rule(r, listed.handle, error);
 	command_end(&c);
 	return err;
@@ -246,9 +251,30 @@ int nft_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 	return 0;
 }
 
+/* The queue's rule is there, so table and chain are, and a failure takes none away. */
+int nft_pass(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
+{
+	const bool wanted = r->connmark_mask[r->kind];
+	char text[TRANSACTION] = "", said[256], place[64];
+	struct firewall_found found;
+	int err = find(r, &found, error);
+
+	if (!err && wanted && !found.same) {
+		snprintf(place, sizeof(place), "%s position %llu", rule_hook_name(r->hook), found.handle);
+		append(text, r, RULE_NFT_COUNTER, NULL);
+		append(text, r, RULE_NFT_RULE, found.traffic ? place : rule_hook_name(r->hook));
+		err = transaction(NULL, text, said, error);
+	}
+	if (!err && found.policy)
+		err = delete_others(r, error);
+	if (!err && (wanted || found.policy))
+		firewall_tell(r, &found, "nft", out);
+	return err;
+}
+
 int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ERROR])
 {
-	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
+	const enum rule_own least = all ? RULE_OF_QUEUE : RULE_OF_TRAFFIC;
 	struct firewall_listed listed;
 	struct command c;
 	unsigned count = 0;
@@ -277,6 +303,6 @@ int nft_remove(const struct rule *r, bool all, FILE *out, char error[FIREWALL_ER
 	if (err)
 		return err;
 	drop_gate(r, true, out);
-	remove_counter(r);
+	remove_counters(r);
 	return 0;
 }

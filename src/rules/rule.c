@@ -5,7 +5,6 @@
 #include "rules/rule.h"
 
 #include "gate/gate.h"
-#include "nfqueue/counter.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -120,6 +119,10 @@ const char *rule_check(const struct rule *r)
 		return "--port: ports are tcp's, udp's, udplite's and sctp's; add --protocol with one of these";
 	if (r->nft && r->gate && check_nft_gate(r))
 		return check_nft_gate(r);
+	if (r->nft && r->gate && (r->connmark_mask[RULE_TRUSTED] || r->connmark_mask[RULE_SPILLED]))
+		return "--connmark: with nft the gate decides before a connection is known, and knows its flows "
+		       "itself; "
+		       "leave it out, or use --backend iptables";
 	return r->match ? check_match(r) : NULL;
 }
 
@@ -160,9 +163,47 @@ static void comment_with(const struct rule *r, bool shut, char comment[RULE_COMM
 		 (unsigned)number_of(r));
 }
 
+/* Of a rule that passes: what its comment begins with, whatever its mark. */
+static void pass_begin(const struct rule *r, enum rule_kind kind, char begin[RULE_COMMENT])
+{
+	snprintf(begin, RULE_COMMENT, "spillway queue=%u pass=%s traffic=%08x ", r->queue,
+		 kind == RULE_TRUSTED ? "trusted" : "spilled", (unsigned)number_of(r));
+}
+
+static void pass_comment(const struct rule *r, char comment[RULE_COMMENT])
+{
+	size_t len;
+
+	pass_begin(r, r->kind, comment);
+	len = strlen(comment);
+	snprintf(comment + len, RULE_COMMENT - len, "connmark=0x%x/0x%x", (unsigned)r->connmark[r->kind],
+		 (unsigned)r->connmark_mask[r->kind]);
+}
+
 void rule_comment(const struct rule *r, char comment[RULE_COMMENT])
 {
-	comment_with(r, r->shut, comment);
+	if (r->kind == RULE_QUEUE)
+		comment_with(r, r->shut, comment);
+	else
+		pass_comment(r, comment);
+}
+
+/* A rule that passes r's traffic by a mark of this kind. */
+static bool passes(const struct rule *r, enum rule_kind kind, const char *comment)
+{
+	char begin[RULE_COMMENT];
+
+	pass_begin(r, kind, begin);
+	return !strncmp(comment, begin, strlen(begin));
+}
+
+static bool queues(const struct rule *r, const char *comment)
+{
+	char ours[2][RULE_COMMENT];
+
+	comment_with(r, false, ours[0]);
+	comment_with(r, true, ours[1]);
+	return !strcmp(comment, ours[0]) || !strcmp(comment, ours[1]);
 }
 
 enum rule_own rule_own(const struct rule *r, const char *comment)
@@ -172,11 +213,34 @@ enum rule_own rule_own(const struct rule *r, const char *comment)
 	snprintf(ours, sizeof(ours), "spillway queue=%u ", r->queue);
 	if (strncmp(comment, ours, strlen(ours)) != 0)
 		return RULE_FOREIGN;
-	comment_with(r, r->shut, ours);
+	rule_comment(r, ours);
 	if (!strcmp(comment, ours))
 		return RULE_SAME;
-	comment_with(r, !r->shut, ours);
-	return strcmp(comment, ours) ? RULE_OF_QUEUE : RULE_OTHER_POLICY;
+	if (r->kind == RULE_QUEUE ? queues(r, comment) : passes(r, r->kind, comment))
+		return RULE_OTHER_POLICY;
+	if (r->kind == RULE_QUEUE)
+		return passes(r, RULE_TRUSTED, comment) || passes(r, RULE_SPILLED, comment) ? RULE_OF_TRAFFIC
+											    : RULE_OF_QUEUE;
+	return queues(r, comment) ? RULE_OF_TRAFFIC : RULE_OF_QUEUE;
+}
+
+enum spw_counter_kind rule_counter(const struct rule *r)
+{
+	static const enum spw_counter_kind kinds[RULE_KINDS] = {[RULE_QUEUE] = SPW_COUNTER_QUEUE,
+								[RULE_TRUSTED] = SPW_COUNTER_TRUSTED,
+								[RULE_SPILLED] = SPW_COUNTER_SPILLED};
+
+	return kinds[r->kind];
+}
+
+struct rule rule_as(const struct rule *r, enum rule_kind kind)
+{
+	struct rule as = *r;
+
+	as.kind = kind;
+	/* What passes does not come to the gate. */
+	as.gate = r->gate && kind == RULE_QUEUE;
+	return as;
 }
 
 bool rule_has(const struct rule *r, enum rule_family family)
@@ -247,7 +311,7 @@ static void add_counter(const struct rule *r, struct words *w)
 {
 	char counter[SPW_COUNTER_NAME];
 
-	spw_counter_name(r->queue, counter);
+	spw_counter_name(r->queue, rule_counter(r), counter);
 	add_all(w, (const char *[]){"-m", "nfacct", "--nfacct-name", counter, NULL});
 }
 
@@ -309,6 +373,12 @@ void rule_gate_write(const struct rule *r, FILE *out)
 	fputs("COMMIT\n", out);
 }
 
+static void add_connmark(const struct rule *r, struct words *w)
+{
+	add_all(w, (const char *[]){"-m", "connmark", "--mark", NULL});
+	words_add(w, "0x%x/0x%x", (unsigned)r->connmark[r->kind], (unsigned)r->connmark_mask[r->kind]);
+}
+
 void rule_iptables(const struct rule *r, enum rule_family family, unsigned before, struct words *w)
 {
 	char comment[RULE_COMMENT], chain[RULE_GATE_CHAIN];
@@ -317,12 +387,18 @@ void rule_iptables(const struct rule *r, enum rule_family family, unsigned befor
 	add_all(w, (const char *[]){before ? "-I" : "-A", rule_chain(r), NULL});
 	if (before)
 		words_add(w, "%u", before);
+	/* The cheapest match of all, and the one that seldom fits. */
+	if (r->kind != RULE_QUEUE)
+		add_connmark(r, w);
 	add_traffic(r, family, w);
 	rule_comment(r, comment);
 	add_all(w, (const char *[]){"-m", "comment", "--comment", comment, NULL});
 	if (r->gate) {
 		rule_gate_chain(r, chain);
 		add_all(w, (const char *[]){"-j", chain, NULL});
+	} else if (r->kind != RULE_QUEUE) {
+		add_counter(r, w);
+		add_all(w, (const char *[]){"-j", "ACCEPT", NULL});
 	} else {
 		/* The counter is the last match: it sees what all others let through, and that comes to the queue. */
 		add_counter(r, w);
@@ -384,7 +460,7 @@ static void add_nft_gate(const struct rule *r, struct text *t)
 	if (!r->gate)
 		return;
 	rule_gate_chain(r, chain);
-	spw_counter_name(r->queue, counter);
+	spw_counter_name(r->queue, SPW_COUNTER_QUEUE, counter);
 	add(t, "add chain inet spillway %s; flush chain inet spillway %s; ", chain, chain);
 	add(t, "add rule inet spillway %s counter name \"%s\"; ", chain, counter);
 	add(t, "add rule inet spillway %s meta mark & 0x%x == 0x%x ", chain, (unsigned)r->mark_mask, (unsigned)r->mark);
@@ -397,8 +473,11 @@ static void add_nft_rule(const struct rule *r, const char *chain, struct text *t
 	char comment[RULE_COMMENT], counter[SPW_COUNTER_NAME], ports[128], gate[RULE_GATE_CHAIN];
 
 	rule_comment(r, comment);
-	spw_counter_name(r->queue, counter);
-	add(t, "add rule inet spillway %s ", chain);
+	spw_counter_name(r->queue, rule_counter(r), counter);
+	/* Behind the rule at that place, or in front of it. */
+	add(t, "%s rule inet spillway %s ", r->kind != RULE_QUEUE && strchr(chain, ' ') ? "insert" : "add", chain);
+	if (r->kind != RULE_QUEUE)
+		add(t, "ct mark & 0x%x == 0x%x ", (unsigned)r->connmark_mask[r->kind], (unsigned)r->connmark[r->kind]);
 	add_nft_devices(r, t);
 	add_nft_family(r, t);
 	if (r->port_count)
@@ -415,7 +494,10 @@ static void add_nft_rule(const struct rule *r, const char *chain, struct text *t
 		add(t, "jump %s", gate);
 	} else {
 		add(t, "counter name \"%s\" ", counter);
-		add_nft_queue(r, t);
+		if (r->kind == RULE_QUEUE)
+			add_nft_queue(r, t);
+		else
+			add(t, "accept");
 	}
 	add(t, " comment \"%s\"", comment);
 }
@@ -425,7 +507,7 @@ void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, ch
 	struct text t = {text, 0};
 	char counter[SPW_COUNTER_NAME];
 
-	spw_counter_name(r->queue, counter);
+	spw_counter_name(r->queue, rule_counter(r), counter);
 	if (command == RULE_NFT_TABLE)
 		add(&t, "add table inet spillway");
 	else if (command == RULE_NFT_COUNTER)
@@ -481,7 +563,7 @@ static void print_iptables(const struct rule *r, FILE *out)
 {
 	char counter[SPW_COUNTER_NAME];
 
-	spw_counter_name(r->queue, counter);
+	spw_counter_name(r->queue, rule_counter(r), counter);
 	/* nfacct calls it an error where the counter is there. */
 	fprintf(out, "nfacct get %s > /dev/null 2>&1 || nfacct add %s\n", counter, counter);
 	for (enum rule_family f = RULE_IPV4; f <= RULE_IPV6; f++) {
@@ -497,10 +579,17 @@ static void print_iptables(const struct rule *r, FILE *out)
 	}
 }
 
+/* What passes comes first. */
 void rule_print(const struct rule *r, FILE *out)
 {
-	if (r->nft)
-		print_nft(r, out);
-	else
-		print_iptables(r, out);
+	for (enum rule_kind kind = RULE_KINDS; kind-- > RULE_QUEUE;) {
+		const struct rule as = rule_as(r, kind);
+
+		if (kind != RULE_QUEUE && !r->connmark_mask[kind])
+			continue;
+		if (r->nft)
+			print_nft(&as, out);
+		else
+			print_iptables(&as, out);
+	}
 }

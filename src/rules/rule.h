@@ -11,16 +11,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "nfqueue/counter.h"
 #include "rules/words.h"
 
 enum rule_hook { RULE_INPUT, RULE_FORWARD, RULE_OUTPUT, RULE_PREROUTING, RULE_HOOKS };
+/* What becomes of the traffic: it is queued, or passes by its connection's mark and is counted. */
+enum rule_kind { RULE_QUEUE, RULE_TRUSTED, RULE_SPILLED, RULE_KINDS };
 enum rule_state { RULE_ANY, RULE_NEW, RULE_ESTABLISHED };
 enum rule_family { RULE_IPV4 = 1, RULE_IPV6 = 2, RULE_BOTH = 3 };
 
 enum {
 	RULE_PORTS = 15,      /* as many as one match of iptables takes */
 	RULE_SET = 32,        /* bytes of a set's name, its end included, as of the following */
-	RULE_COMMENT = 80,    /* a comment */
+	RULE_COMMENT = 88,    /* a comment */
 	RULE_BYTECODE = 2048, /* a filter's bytecode as text: 64 instructions */
 	RULE_NFT_TEXT = 4096, /* a command of nft */
 	RULE_MATCH = 2000,    /* a match */
@@ -32,6 +35,7 @@ enum {
 };
 
 struct rule {
+	enum rule_kind kind;
 	uint16_t queue;
 	enum rule_hook hook;
 	bool nft;         /* nft, else iptables and ip6tables */
@@ -50,8 +54,10 @@ struct rule {
 	unsigned device_count; /* by which interfaces they came, nft only; 0: any */
 	char devices[RULE_DEVICES][RULE_DEVICE];
 	uint32_t mark, mark_mask; /* nft with the gate: on what it has admitted */
-	const char *match;        /* words of the backend; NULL: none */
-	const char *filter;       /* as it was given; NULL: none */
+	/* By kind: the connection's mark, by which packets pass before the queue; mask 0: none do */
+	uint32_t connmark[RULE_KINDS], connmark_mask[RULE_KINDS];
+	const char *match;  /* words of the backend; NULL: none */
+	const char *filter; /* as it was given; NULL: none */
 	/* The filter compiled, by family (0: IPv4, 1: IPv6): "LEN,instructions". "": it takes no packet of that family.
 	 */
 	char bytecode[2][RULE_BYTECODE];
@@ -61,7 +67,8 @@ struct rule {
 enum rule_own {
 	RULE_FOREIGN,
 	RULE_OF_QUEUE,     /* Spillway's, for the same queue, of other traffic */
-	RULE_OTHER_POLICY, /* of the same traffic, with the other policy */
+	RULE_OF_TRAFFIC,   /* of the same traffic, and another kind: it queues where this one passes, or the reverse */
+	RULE_OTHER_POLICY, /* of the same traffic, with the other policy; of one that passes: by another mark */
 	RULE_SAME,
 };
 
@@ -90,6 +97,9 @@ bool rule_has(const struct rule *r, enum rule_family family);
 /* The beginning of every command to the mangle table of iptables (RULE_IPV4) or ip6tables (RULE_IPV6). */
 void rule_iptables_begin(enum rule_family family, struct words *w);
 
+/* The counter that the rule counts with. */
+enum spw_counter_kind rule_counter(const struct rule *r);
+
 /* The command that makes the rule, which rule_check() has found fine: in front of the chain's rule of that number, or
  * last (0). */
 void rule_iptables(const struct rule *r, enum rule_family family, unsigned before, struct words *w);
@@ -116,6 +126,9 @@ enum rule_nft { RULE_NFT_TABLE, RULE_NFT_COUNTER, RULE_NFT_GATE, RULE_NFT_CHAIN,
 /* One of them, in nft's language, "" where the rule needs none; rule_check() has found it fine. `chain`: to which it is
  * added, and where there. */
 void rule_nft(const struct rule *r, enum rule_nft command, const char *chain, char text[RULE_NFT_TEXT]);
+
+/* The same rule as another kind. */
+struct rule rule_as(const struct rule *r, enum rule_kind kind);
 
 /* All commands, one a line, ready for a shell. */
 void rule_print(const struct rule *r, FILE *out);

@@ -19,13 +19,13 @@ int main(int argc, char **argv)
 		const uint16_t queue = (uint16_t)atoi(argv[i]);
 		uint64_t packets = 0, bytes = 0, again = 0;
 
-		err = spw_counter_read(&c, queue, &packets, &bytes);
+		err = spw_counter_read(&c, queue, SPW_COUNTER_QUEUE, &packets, &bytes);
 		if (err == -ENOENT)
 			printf("%u none\n", queue);
 		else if (!err)
 			printf("%u %llu %llu\n", queue, (unsigned long long)packets, (unsigned long long)bytes);
 		if (!err)
-			err = spw_counter_read(&c, queue, &again, &bytes);
+			err = spw_counter_read(&c, queue, SPW_COUNTER_QUEUE, &again, &bytes);
 		if (err == -ENOENT)
 			err = 0;
 		else if (!err && again < packets)

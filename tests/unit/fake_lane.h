@@ -34,6 +34,7 @@ struct fake_class {
 	uint32_t verdict[FAKE_IDS];
 	uint32_t set[FAKE_IDS];
 	uint32_t mark[FAKE_IDS];
+	struct channel_conntrack conntrack[FAKE_IDS];
 	uint32_t payload[FAKE_IDS];
 };
 
@@ -131,6 +132,8 @@ static inline uint64_t fake_send_bytes(unsigned class, uint16_t ethertype, const
 	message_u32(&m, NFQA_MARK, 0x100 + (uint32_t)c->ids % 16);
 	if (length != len)
 		message_u32(&m, NFQA_CAP_LEN, (uint32_t)length);
+	if (fake.state->class[class].conntrack)
+		message_attr(&m, NFQA_CT, "a connection", 12);
 	message_attr(&m, NFQA_PAYLOAD, payload, len);
 	message_end(&m);
 	assert_int_equal(send(c->peer, m.data, m.len, 0), m.len);
@@ -171,6 +174,7 @@ static inline void fake_note(struct fake_class *c, const struct channel_answer *
 	c->verdict[id % FAKE_IDS] = a->verdict;
 	c->set[id % FAKE_IDS] = a->set;
 	c->mark[id % FAKE_IDS] = a->mark;
+	c->conntrack[id % FAKE_IDS] = a->conntrack;
 	c->payload[id % FAKE_IDS] = a->payload;
 }
 

@@ -221,10 +221,14 @@ static void names(void **state)
 	char name[SPW_COUNTER_NAME];
 
 	(void)state;
-	spw_counter_name(0, name);
+	spw_counter_name(0, SPW_COUNTER_QUEUE, name);
 	assert_string_equal(name, "spillway-0");
-	spw_counter_name(65535, name);
+	spw_counter_name(65535, SPW_COUNTER_QUEUE, name);
 	assert_string_equal(name, "spillway-65535");
+	spw_counter_name(65535, SPW_COUNTER_TRUSTED, name);
+	assert_string_equal(name, "spillway-65535-trusted");
+	spw_counter_name(7, SPW_COUNTER_SPILLED, name);
+	assert_string_equal(name, "spillway-7-spilled");
 }
 
 int main(void)

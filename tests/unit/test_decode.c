@@ -66,7 +66,8 @@ static void whole(void)
 	message_u32(&m, NFQA_PRIORITY, 0x10002);
 	message_u32(&m, NFQA_CAP_LEN, 1500);
 	message_u32(&m, NFQA_MAX + 1, 99);
-	message_attr(&m, NFQA_CT, "garbage that nobody reads", 25);
+	message_attr(&m, NFQA_CT | NLA_F_NESTED, "read when asked for", 19);
+	message_u32(&m, NFQA_CT_INFO, 3);
 	message_attr(&m, NFQA_PAYLOAD, "payload", 7);
 }
 
@@ -78,7 +79,10 @@ static void test_every_attribute(void **state)
 	whole();
 	assert_int_equal(decode(m.data, m.len, &p), 0);
 	assert_int_equal(p.size, sizeof(p));
-	assert_int_equal(p.has, (1u << 10) - 1);
+	assert_int_equal(p.has, (1u << 11) - 1);
+	assert_int_equal(p.conntrack_len, 19);
+	assert_memory_equal(p.conntrack, "read when asked for", 19);
+	assert_int_equal(p.conntrack_info, 3);
 	assert_int_equal(p.queue, 513);
 	assert_int_equal(p.family, AF_INET);
 	assert_int_equal(p.id, 0xfffffffe);

@@ -618,6 +618,71 @@ static void marks_keep_the_other_bits(void **state)
 	assert_int_equal(out.order[out.count - 1].set & SPW_VERDICT_MARK, 0);
 }
 
+static void connections_are_set_one_by_one_where_there_are_any(void **state)
+{
+	const struct channel_answer set = {
+	    .first = 1,
+	    .last = 1,
+	    .verdict = SPW_ACCEPT,
+	    .set = SPW_VERDICT_CT_MARK,
+	    .conntrack = {.mark = 5, .mark_mask = 15, .labels = {1}, .labels_mask = {3}}};
+	struct channel_answer two = set;
+
+	(void)state;
+	arrive(3, 3);
+	assert_int_equal(give(set), ANSWER_VERDICT);
+	c->config.conntrack = true;
+	two.last = 2;
+	assert_int_equal(give(two), ANSWER_COUNT);
+	assert_int_equal(give(set), ANSWER_TAKEN);
+	order_is(0, ORDER_ONE, 1, SPW_ACCEPT);
+	assert_int_equal(out.order[0].set, SPW_VERDICT_CT_MARK);
+	assert_memory_equal(&out.order[0].conntrack, &set.conntrack, sizeof(set.conntrack));
+	two = set;
+	two.first = two.last = 3;
+	two.set = SPW_VERDICT_CT_LABELS;
+	two.early = 1;
+	assert_int_equal(give(two), ANSWER_TAKEN);
+	assert_int_equal(answer(2, 2, SPW_DROP), ANSWER_TAKEN);
+	order_is(2, ORDER_ONE, 3, SPW_ACCEPT);
+	assert_memory_equal(&out.order[2].conntrack, &set.conntrack, sizeof(set.conntrack));
+}
+
+static void what_is_late_marks_its_connection(void **state)
+{
+	(void)state;
+	c->config.spill_mark = 0x200;
+	c->config.spill_mask = 0x300;
+	arrive(3, 3);
+	assert_int_equal(answer_early(2, SPW_ACCEPT), ANSWER_TAKEN);
+	assert_int_equal(out.count, 0);
+	tick_after(DEADLINE);
+	assert_int_equal(out.count, 3);
+	order_is(0, ORDER_ONE, 1, SPW_ACCEPT);
+	assert_int_equal(out.order[0].set, SPW_VERDICT_CT_MARK);
+	assert_int_equal(out.order[0].conntrack.mark, 0x200);
+	assert_int_equal(out.order[0].conntrack.mark_mask, 0x300);
+	order_is(1, ORDER_BATCH, 2, SPW_ACCEPT); /* answered in time */
+	order_is(2, ORDER_ONE, 3, SPW_ACCEPT);
+	assert_int_equal(c->books.spilled[REASON_LATE], 2);
+	carry_out();
+	/* More than there is room for among the orders. */
+	arrive(600, 600);
+	assert_true(tick_after(DEADLINE));
+	carry_out();
+	while (lane_tick(&l, early, now, &out))
+		carry_out();
+	assert_int_equal(c->settled, 603);
+	assert_int_equal(c->books.spilled[REASON_LATE], 602);
+	/* What is dropped has no flow that could pass. */
+	carry_out();
+	c->config.fail_open = false;
+	arrive(2, 2);
+	tick_after(DEADLINE);
+	assert_int_equal(out.count, 1);
+	order_is(0, ORDER_BATCH, 605, SPW_DROP);
+}
+
 static void report_only_accepts_and_books_what_was_said(void **state)
 {
 	(void)state;
@@ -695,6 +760,8 @@ int main(void)
 	    cmocka_unit_test_setup(a_switch_changes_the_policy_from_then_on, before_each),
 	    cmocka_unit_test_setup(a_counter_tells_what_went_round_an_open_class, before_each),
 	    cmocka_unit_test_setup(marks_keep_the_other_bits, before_each),
+	    cmocka_unit_test_setup(connections_are_set_one_by_one_where_there_are_any, before_each),
+	    cmocka_unit_test_setup(what_is_late_marks_its_connection, before_each),
 	    cmocka_unit_test_setup(report_only_accepts_and_books_what_was_said, before_each),
 	    cmocka_unit_test_setup(a_quiet_lane_is_looked_at_seldom_where_an_arrival_wakes, before_each),
 	    cmocka_unit_test_setup(work_in_one_step_is_bounded, before_each),

@@ -404,6 +404,69 @@ static void a_trusted_packet_waits_for_its_turn(void **unused)
 	assert_int_equal(fake_verdict(0, 3), SPW_ACCEPT);
 }
 
+/* The mark waits for a packet behind which nothing does; but not for ever. */
+static void trust_is_told_by_the_connection_s_mark(void **unused)
+{
+	struct spw_event two[2];
+	uint8_t packet[40];
+	uint64_t id;
+
+	(void)unused;
+	fake.state->class[0].conntrack = 1;
+	fake.state->class[0].trust_mark = 0x100;
+	fake.state->class[0].trust_mask = 0x300;
+	assert_int_equal(sent_tcp(2, 0), 1);
+	assert_int_equal(say(0, (struct spw_verdict){.code = SPW_ACCEPT, .set = SPW_VERDICT_TRUST}), 0);
+	/* Whether more waits behind one that was asked for singly is not known. */
+	assert_int_equal(sent_tcp(16, 0), 0);
+	assert_int_equal(fake.class[0].set[2], CHANNEL_TRUSTED);
+	for (unsigned i = 0; i < 2; i++)
+		id = fake_send_bytes(0, 0x0800, packet, tcp(packet, 16, 0), sizeof(packet));
+	assert_int_equal(spw_lane_next(lane, event, 8, 0), 0);
+	flush();
+	assert_int_equal(fake.class[0].set[id - 1], CHANNEL_TRUSTED);
+	assert_int_equal(fake.class[0].set[id], CHANNEL_TRUSTED | SPW_VERDICT_CT_MARK);
+	assert_int_equal(fake.class[0].conntrack[id].mark, 0x100);
+	assert_int_equal(fake.class[0].conntrack[id].mark_mask, 0x300);
+	/* Others' packets are not marked. */
+	fake_send(0, 53);
+	assert_int_equal(spw_lane_next(lane, two, 2, 0), 1);
+	assert_int_equal(
+	    spw_lane_verdict(lane, two[0].handle,
+			     &(struct spw_verdict){.size = sizeof(struct spw_verdict), .code = SPW_ACCEPT}),
+	    0);
+	flush();
+	assert_int_equal(fake.class[0].set[id + 1], 0);
+	sleep(3);
+	assert_int_equal(sent_tcp(16, 0), 0);
+	assert_int_equal(fake.class[0].set[id + 2], CHANNEL_TRUSTED | SPW_VERDICT_CT_MARK);
+}
+
+static void connections_are_set_where_the_lane_has_them(void **unused)
+{
+	struct spw_verdict v = {.code = SPW_DROP,
+				.set = SPW_VERDICT_CT_MARK,
+				.ct_mark = 5,
+				.ct_mark_mask = 15,
+				.ct_labels = {1, 2, 3, 4},
+				.ct_labels_mask = {5, 6, 7, 8}};
+
+	(void)unused;
+	assert_int_equal(sent_tcp(2, 0), 1);
+	assert_int_equal(say(0, v), -EOPNOTSUPP);
+	fake.state->class[0].conntrack = 1;
+	assert_int_equal(say(0, v), 0);
+	assert_int_equal(sent_tcp(16, 0), 1);
+	v.set = SPW_VERDICT_CT_LABELS;
+	assert_int_equal(say(0, v), 0);
+	flush();
+	assert_int_equal(fake.class[0].set[1], SPW_VERDICT_CT_MARK);
+	assert_int_equal(fake.class[0].conntrack[1].mark, 5);
+	assert_int_equal(fake.class[0].conntrack[1].labels[0], 0);
+	assert_int_equal(fake.class[0].conntrack[2].mark_mask, 0);
+	assert_memory_equal(fake.class[0].conntrack[2].labels_mask, v.ct_labels_mask, 16);
+}
+
 static void fragments_are_not_trusted(void **unused)
 {
 	uint8_t packet[36];
@@ -588,6 +651,8 @@ int main(void)
 	    CASE(what_can_t_be_carried_out_is_refused),
 	    CASE(trusted_flows_pass_unseen_until_they_end),
 	    CASE(a_trusted_packet_waits_for_its_turn),
+	    CASE(trust_is_told_by_the_connection_s_mark),
+	    CASE(connections_are_set_where_the_lane_has_them),
 	    CASE(fragments_are_not_trusted),
 	    CASE(it_is_told_to_leave),
 	    CASE(only_the_active_one_silences_the_bell),

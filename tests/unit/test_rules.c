@@ -358,6 +358,50 @@ static void known_again(void **state)
 	assert_int_equal(rule_own(&r, "spillway queue=1 by hand"), RULE_OF_QUEUE);
 }
 
+static void passing_by_marks(void **state)
+{
+	const struct rule r = {.queue = 1,
+			       .family = RULE_IPV4,
+			       .protocol = "tcp",
+			       .connmark = {[RULE_TRUSTED] = 1, [RULE_SPILLED] = 2},
+			       .connmark_mask = {[RULE_TRUSTED] = 3, [RULE_SPILLED] = 3}};
+	struct rule trusted = rule_as(&r, RULE_TRUSTED), spilled = rule_as(&r, RULE_SPILLED), other;
+	char comment[RULE_COMMENT], queued[RULE_COMMENT], text[RULE_NFT_TEXT];
+
+	(void)state;
+	rule_comment(&r, queued);
+	rule_comment(&trusted, comment);
+	assert_int_equal(rule_own(&trusted, comment), RULE_SAME);
+	assert_int_equal(rule_own(&spilled, comment), RULE_OF_QUEUE);
+	assert_int_equal(rule_own(&r, comment), RULE_OF_TRAFFIC);
+	assert_int_equal(rule_own(&trusted, queued), RULE_OF_TRAFFIC);
+	other = trusted;
+	other.shut = true; /* it passes whatever the policy */
+	assert_int_equal(rule_own(&other, comment), RULE_SAME);
+	assert_int_equal(rule_own(&other, queued), RULE_OF_TRAFFIC);
+	other = trusted;
+	other.connmark[RULE_TRUSTED] = 2;
+	assert_int_equal(rule_own(&other, comment), RULE_OTHER_POLICY);
+	other = trusted;
+	other.protocol = "udp";
+	assert_int_equal(rule_own(&other, comment), RULE_OF_QUEUE);
+	rule_nft(&trusted, RULE_NFT_RULE, "input position 7", text);
+	assert_memory_equal(text, "insert rule inet spillway input position 7 ct mark & 0x3 == 0x1 ", 64);
+	assert_non_null(strstr(text, "counter name \"spillway-1-trusted\" accept comment"));
+	rule_nft(&trusted, RULE_NFT_RULE, "input", text);
+	assert_memory_equal(text, "add rule inet spillway input ct mark", 36);
+	/* The longest comment there is. */
+	other.queue = 65535;
+	other.connmark[RULE_TRUSTED] = other.connmark_mask[RULE_TRUSTED] = ~0u;
+	rule_comment(&other, comment);
+	assert_int_equal(rule_own(&other, comment), RULE_SAME);
+	assert_non_null(strstr(comment, "connmark=0xffffffff/0xffffffff"));
+	other.nft = other.gate = true;
+	other.protocol = NULL;
+	other.family = RULE_BOTH;
+	assert_non_null(strstr(rule_check(&other), "--connmark"));
+}
+
 static void words_of_text(void **state)
 {
 	static char text[WORDS_TEXT + 10];
@@ -420,6 +464,7 @@ int main(void)
 	    cmocka_unit_test(refused),
 	    cmocka_unit_test(longest),
 	    cmocka_unit_test(known_again),
+	    cmocka_unit_test(passing_by_marks),
 	    cmocka_unit_test(words_of_text),
 	    cmocka_unit_test(protocols),
 	    cmocka_unit_test(gated),

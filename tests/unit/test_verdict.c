@@ -12,7 +12,7 @@
 
 #include <spillway/queue.h>
 
-#include "message.h"
+#include "conntrack.h"
 
 #define STOLEN 2
 #define STOP   5
@@ -197,6 +197,42 @@ static void test_refused(void **state)
 	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_PAYLOAD, 1), -EINVAL);
 	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY, 1), 0);
 	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_BYPASS << 1, 0), -EINVAL);
+	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_CT_MARK, 0), 0);
+	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_CT_MARK, 1), -EINVAL);
+	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_CT_LABELS, 1), -EINVAL);
+	assert_int_equal(add(SPW_ACCEPT, SPW_VERDICT_CT_LABELS << 1, 0), -EINVAL);
+}
+
+/* The message's last attribute, byte by byte: a nest, value before mask, no bit outside the mask. */
+static void test_connection(void **state)
+{
+	struct spw_verdict v = {.size = sizeof(v),
+				.code = SPW_DROP,
+				.set = SPW_VERDICT_MARK | SPW_VERDICT_CT_MARK | SPW_VERDICT_CT_LABELS,
+				.ct_mark = 0xabcd,
+				.ct_mark_mask = 0xff00,
+				.ct_labels = {9, 0, 0, ~0u},
+				.ct_labels_mask = {8, 0, 0, 1u << 31}};
+	struct spw_verdicts *list = spw_verdicts_new(0);
+	static struct message m;
+	size_t nest;
+
+	(void)state;
+	message_begin(&m, 0, 0);
+	nest = conntrack_begin(&m, NFQA_CT);
+	message_u32(&m, CTA_MARK, 0xab00);
+	message_u32(&m, CTA_MARK_MASK, 0xff00);
+	message_attr(&m, CTA_LABELS, (uint32_t[]){8, 0, 0, 1u << 31}, 16);
+	message_attr(&m, CTA_LABELS_MASK, v.ct_labels_mask, 16);
+	conntrack_end(&m, nest);
+	assert_int_equal(spw_verdicts_add(list, 1, 1, &v), 0);
+	assert_int_equal(spw_verdicts_send(list, FD), 0);
+	assert_int_equal(sent_len, 32 + 8 + m.len - nest);
+	assert_memory_equal(sent + 40, m.data + nest, m.len - nest);
+	v.set = SPW_VERDICT_CT_MARK;
+	assert_int_equal(spw_verdicts_add(list, 1, 1, &v), 0);
+	assert_int_equal(spw_verdicts_bytes(list), 32 + 4 + 16);
+	spw_verdicts_free(list);
 }
 
 static void test_payload_limits(void **state)
@@ -291,9 +327,9 @@ static void test_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_plain),   cmocka_unit_test(test_everything),     cmocka_unit_test(test_masking),
-	    cmocka_unit_test(test_refused), cmocka_unit_test(test_payload_limits), cmocka_unit_test(test_batch),
-	    cmocka_unit_test(test_full),    cmocka_unit_test(test_size),
+	    cmocka_unit_test(test_plain),   cmocka_unit_test(test_everything), cmocka_unit_test(test_masking),
+	    cmocka_unit_test(test_refused), cmocka_unit_test(test_connection), cmocka_unit_test(test_payload_limits),
+	    cmocka_unit_test(test_batch),   cmocka_unit_test(test_full),       cmocka_unit_test(test_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
