@@ -22,7 +22,8 @@ struct message {
 
 static inline void message_add(struct message *m, const void *data, size_t len)
 {
-	memcpy(m->data + m->len, data, len);
+	if (len)
+		memcpy(m->data + m->len, data, len);
 	m->len += len;
 }
 
