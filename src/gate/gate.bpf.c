@@ -275,15 +275,18 @@ static __noinline uint32_t first_packet(const struct packet *p, uint64_t now, st
 /* The other end has answered. */
 static __noinline struct gate_flow *answered_now(const struct packet *p, struct gate_flow *f)
 {
-	struct gate_flow copy;
+	struct gate_flow copy, *moved;
 
 	if (!f) /* for the verifier */
 		return f;
 	__builtin_memcpy(&copy, f, sizeof(copy));
-	if (bpf_map_update_elem(&twoway, &p->key, &copy, BPF_ANY))
+	/* One that stands there is the elder: this one was begun by somebody who looked while that was moving. */
+	bpf_map_update_elem(&twoway, &p->key, &copy, BPF_NOEXIST);
+	moved = bpf_map_lookup_elem(&twoway, &p->key);
+	if (!moved)
 		return f;
 	bpf_map_delete_elem(&oneway, &p->key);
-	return bpf_map_lookup_elem(&twoway, &p->key);
+	return moved;
 }
 
 /* Silent for long, or its tuple is used again. What was shut stays so until it is silent. */

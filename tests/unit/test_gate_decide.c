@@ -321,6 +321,30 @@ static void shut_stays(void **state)
 	assert_int_equal(pass(tcp_packet(1, true, SYN)), GATE_ADMITTED);
 }
 
+/* Two that look while a flow moves may both enter it; what has become of the elder holds. */
+static void entered_twice(void **state)
+{
+	const struct gate_key key = key_of(6, 1);
+	struct gate_flow young;
+	cpu_set_t one;
+
+	(void)state;
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	pass(tcp_packet(1, true, SYN));
+	young = the_flow(key);
+	pass(tcp_packet(1, false, SYN | ACK));
+	assert_int_equal(gate_flow_set(&gate, key, GATE_FLOW_SHUT, REASON_POISON), 0);
+	assert_int_equal(bpf_map_update_elem(gate.fd[GATE_FD_ONEWAY], &key, &young, BPF_NOEXIST), 0);
+	/* This CPU's last flow is one of one way. */
+	pass(udp_packet(2, true));
+	pass(udp_packet(2, true));
+	assert_int_equal(pass(tcp_packet(1, false, ACK)), GATE_SHUT_BY + REASON_POISON);
+	assert_int_equal(bpf_map_lookup_elem(gate.fd[GATE_FD_ONEWAY], &key, &young), -ENOENT);
+	assert_int_equal(pass(tcp_packet(1, true, ACK)), GATE_SHUT_BY + REASON_POISON);
+}
+
 /* New flows by their share, whole; established connections and classes that are never shed keep their inspection. */
 static void shedding_new(void **state)
 {
@@ -448,6 +472,7 @@ int main(void)
 	    WITH_GATE(trust_undoes_nothing),
 	    WITH_GATE(trust_ends),
 	    WITH_GATE(shut_stays),
+	    WITH_GATE(entered_twice),
 	    WITH_GATE(shedding_new),
 	    WITH_GATE(shedding_tails),
 	    cmocka_unit_test(looks),
