@@ -212,7 +212,7 @@ void chains_resolve(struct chains *c, struct ruleset *r)
 		q->rule.behind = q->ends ? 0 : behind(c, q->chain, q->place);
 		if (back(c, r, &q->rule, q->chain, q->chain, 0))
 			continue;
-		q->rule.unreached = true;
+		q->rule.unreached = c->steps <= STEPS; /* else not all the ways were gone */
 		add(r, &q->rule, q->chain, q->chain);
 	}
 	r->cut |= c->cut;

@@ -99,12 +99,14 @@ static bool is_pin(const char *path, uint16_t queue, const char *program)
 	return !strcmp(path, pin);
 }
 
-/* The value of an option; "": it is not there. */
+/* The value of an option; "": it is not there. A comment may say anything. */
 static const char *value_of(const struct words *w, const char *option)
 {
-	for (size_t i = 2; i + 1 < w->count; i++)
+	for (size_t i = 2; i + 1 < w->count; i++) {
 		if (!strcmp(w->at[i], option))
 			return w->at[i + 1];
+		i += !strcmp(w->at[i], "--comment");
+	}
 	return "";
 }
 

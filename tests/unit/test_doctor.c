@@ -120,6 +120,10 @@ static void iptables_nonsense(void **state)
 	iptables("ip", "-A\n-A  x\n-A INPUT \"-j NFQUEUE\n-A INPUT -j\n*\n-A INPUT -j NFQUEUE");
 	assert_int_equal(rules.rules, 1);
 	assert_true(rules.cut);
+	clear(NULL);
+	iptables("ip", "-A INPUT -m comment --comment -j -j NFQUEUE --queue-num 5\n");
+	assert_int_equal(rules.rules, 1);
+	assert_int_equal(rules.rule[0].first, 5);
 	/* Longer than anything has room for. */
 	clear(NULL);
 	memset(long_line, 'a', 99999);
@@ -197,6 +201,21 @@ static void iptables_chains(void **state)
 	assert_int_equal(count("unbound", NULL), 1);
 }
 
+/* Of what not all the ways were gone to, nobody says that there is none. */
+static void ways_without_end(void)
+{
+	char text[4096], *at = text + sprintf(text, ":a -\n:b -\n:c -\n:d -\n:e -\n:f -\n:g -\n");
+
+	for (char to = 'a'; to < 'g'; to++)
+		for (unsigned i = 0; i < 8; i++)
+			at += sprintf(at, "-A %c -j %c\n", to + 1, to);
+	sprintf(at, "-A a -j NFQUEUE\n");
+	clear(NULL);
+	iptables("ip", text);
+	assert_int_equal(rules.rules, 1);
+	assert_true(rules.cut && !rules.rule[0].unreached);
+}
+
 /* Not only those that Spillway makes; and chains that lead to each other come to an end. */
 static void odd_chains(void **state)
 {
@@ -231,6 +250,7 @@ static void odd_chains(void **state)
 		       "-A e -j f\n-A f -j NFQUEUE\n");
 	assert_int_equal(rules.rules, RULESET_RULES);
 	assert_true(rules.cut);
+	ways_without_end();
 }
 
 /* Of queue 1 program 17 is pinned, at no device; of 2 nothing; of the others it can't be told. */
