@@ -62,6 +62,16 @@ static void begins_with_everything(void **unused)
 	assert_int_equal(load.changes, 0);
 }
 
+static void looks_have_their_price(void **unused)
+{
+	(void)unused;
+	assert_int_equal(load_step_ns(&load), UINT64_MAX);
+	overload();
+	assert_int_equal(load_step_ns(&load), 20 * MS / 24);
+	load.config.deadline_ns = MS;
+	assert_int_equal(load_step_ns(&load), MS / 4);
+}
+
 static void sheds_tails_first(void **unused)
 {
 	(void)unused;
@@ -340,6 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(begins_with_everything, before_each),
+	    cmocka_unit_test_setup(looks_have_their_price, before_each),
 	    cmocka_unit_test_setup(sheds_tails_first, before_each),
 	    cmocka_unit_test_setup(a_short_burst_sheds_nothing, before_each),
 	    cmocka_unit_test_setup(what_is_urgent_is_done_at_once, before_each),
