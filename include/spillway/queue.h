@@ -134,7 +134,7 @@ int spw_queue_stat(struct spw_queue *queue, struct spw_queue_stat *stat);
 /*
  * The same for `count` queues, at most 64, of one network namespace: the kernel writes its whole table at each reading,
  * so one is cheaper than one for each. stats[i] is of queues[i]. -ENODEV: one of them is not bound, and says so in its
- * spw_queue_error(); then as upon every failure nothing holds that stands in stats.
+ * spw_queue_error(); then as upon every failure nothing holds that stands in stats. -EINVAL: none, or too many.
  */
 int spw_queue_stat_all(struct spw_queue *const *queues, unsigned count, struct spw_queue_stat *stats);
 

@@ -345,8 +345,8 @@ static int give_up(struct keeper_service *v, struct keeper_stored *wanted, unsig
 }
 
 /*
- * FDPOLL=0: a netlink socket shows an error when its buffer overran, and the manager would drop it for that. What it
- * has already under this name or another it keeps once.
+ * FDPOLL=0: the manager drops what shows an error, as a netlink socket may whose buffer overran (ours report no such
+ * thing). What it has already under this name or another it keeps once.
  */
 void keeper_tend_store(struct keeper *k)
 {
