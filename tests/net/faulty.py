@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """For the tests of faults in a running spillway: what must hold after each of them. Injects nothing itself."""
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -30,6 +31,16 @@ class Scene:
         expected = self.datagrams.next if expected is None else expected
         self.datagrams.receive(expected, timeout=timeout, quiet=timeout)
         equal(f"{what}: {PROPERLY}", describe(self.datagrams.arrived), f"0 to {expected - 1}")
+
+    def overtaken(self):
+        """Where the breaker opens the class, a packet may be overtaken: no more of them than status says. From then on
+        what has come counts as in order."""
+        self.datagrams.receive(self.datagrams.next, timeout=20, quiet=20)
+        arrived = self.datagrams.arrived
+        behind = sum(n < newest for n, newest in zip(arrived[1:], itertools.accumulate(arrived, max)))
+        bound = self.interceptor.queue()["overtaken"]
+        holds(f"{behind} came behind a later one, status says at most {bound}", behind <= bound)
+        arrived.sort()
 
     def books(self, what, outside=False):
         """Every datagram is in exactly one column, and the firewall has counted as many. outside=True: some may have
