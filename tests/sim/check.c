@@ -123,7 +123,7 @@ static void check_waiting(struct world *w, unsigned i)
 
 	while (c->out < c->seq && (!(r = world_id(w, i, c->out + 1)) || r->kind != ID_HELD))
 		c->out++;
-	if (!deadline || c->out == c->seq || !w->engine.word)
+	if (!r || !deadline || c->out == c->seq || !w->engine.word)
 		return;
 	waited = waited_ns(w, r) - (int64_t)(w->starved_ns - r->starved);
 	if (waited > (int64_t)(deadline + 2 * step_ns(w, i) + WORK_NS))
