@@ -24,9 +24,12 @@ static uint64_t next_look_ns(const struct engine *e)
 {
 	uint64_t step = lane_step_ns(&e->lane, e->awaited);
 
-	for (unsigned i = 0; i < e->lane.classes; i++)
-		if (engine_gate_step_ns(e, i) < step)
-			step = engine_gate_step_ns(e, i);
+	for (unsigned i = 0; i < e->lane.classes; i++) {
+		uint64_t gate_step = engine_gate_step_ns(e, i);
+
+		if (gate_step < step)
+			step = gate_step;
+	}
 	return e->looked_ns + step;
 }
 

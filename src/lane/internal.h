@@ -10,6 +10,9 @@
 /* From so many held packets on, the kernel drops some without counting them at the socket. */
 #define TABLE_END 65536u
 
+/* Between two looks at least: each costs microseconds, whatever the deadline. */
+#define LANE_STEP_LEAST_NS 250000u
+
 /* A class in one step. */
 struct step {
 	struct lane *l;

@@ -41,8 +41,6 @@
 #define FLOWS_LEAST 32.0
 /* A look each so small a part of the deadline, while load is shed: more seldom, capacity goes unused. */
 #define STEP_PART   24u
-/* and between two of them at least: each costs microseconds, whatever the deadline. */
-#define STEP_NS     (MS / 4)
 /* What happened in a longer pause between two looks, and when, is unknown. */
 #define PAUSE_NS    (20 * MS)
 
@@ -267,7 +265,7 @@ static void step(struct load *l, uint64_t now_ns, const struct load_sample *now)
 
 uint64_t load_step_ns(const struct load *l)
 {
-	return l->level == LOAD_INSPECT_ALL ? UINT64_MAX : most(l->config.deadline_ns / STEP_PART, STEP_NS);
+	return l->level == LOAD_INSPECT_ALL ? UINT64_MAX : most(l->config.deadline_ns / STEP_PART, LANE_STEP_LEAST_NS);
 }
 
 void load_step(struct load *l, uint64_t now_ns, const struct load_sample *now)

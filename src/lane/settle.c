@@ -64,6 +64,15 @@ static uint32_t policy_code(bool shut)
 	return shut ? SPW_DROP : SPW_ACCEPT;
 }
 
+/* The class's policy for this reason, for all up to id; for this one alone where its flow is to be marked. */
+static void emit_policy(struct step *s, uint32_t id, enum lane_reason reason)
+{
+	if (marks_spilled(s->c, reason))
+		emit_spilled(s, id);
+	else
+		lane_emit_batch(s, id, policy_code(lane_shuts(&s->c->config, reason)));
+}
+
 static void left(struct lane_class *c, uint64_t settled, uint64_t packets)
 {
 	c->settled = settled;
@@ -78,10 +87,7 @@ static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason rea
 	uint64_t ids = upto - c->settled, n = ids - lane_take_flushed(c, ids);
 	bool shut = lane_shuts(&c->config, reason);
 
-	if (marks_spilled(c, reason))
-		emit_spilled(s, (uint32_t)upto);
-	else
-		lane_emit_batch(s, (uint32_t)upto, policy_code(shut));
+	emit_policy(s, (uint32_t)upto, reason);
 	if (c->pool || c->hiding)
 		lane_pool(c, reason, shut, n);
 	else
@@ -178,10 +184,7 @@ static void settle_unanswered(struct step *s, const struct lane_early *e, enum l
 	bool shut = lane_shuts(&c->config, reason);
 	uint64_t n = 1 - lane_take_flushed(c, 1);
 
-	if (marks_spilled(c, reason))
-		emit_spilled(s, (uint32_t)e->id);
-	else
-		lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
+	emit_policy(s, (uint32_t)e->id, reason);
 	lane_book_policy(c, reason, shut, n);
 	c->window_late += n;
 	left(c, e->id, 1);

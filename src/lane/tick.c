@@ -24,9 +24,8 @@
 /* Deadlines without lateness until it is no habit any more; of so many, one is a trial. */
 #define HABIT         16u
 #define TRIAL         33u
-/* Between two looks, at most and at least. */
+/* Between two looks, at most. */
 #define STEP_MAX_NS   (5 * MS)
-#define STEP_MIN_NS   (MS / 4)
 /* The same where nothing comes to any class; at most a deadline where its next arrival is awaited, since it is the
  * inspector's word that is relied on. */
 #define STEP_QUIET_NS (25 * MS)
@@ -241,7 +240,7 @@ uint64_t lane_step_ns(const struct lane *l, uint32_t awaited)
 
 	for (unsigned i = 0; i < l->classes; i++)
 		least_ns = least(least_ns, class_step_ns(l, &l->class[i], awaited & 1u << i));
-	return most(least_ns, STEP_MIN_NS);
+	return most(least_ns, LANE_STEP_LEAST_NS);
 }
 
 /* One piece of what is due or late. True where more is left. */
