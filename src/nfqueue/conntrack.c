@@ -127,52 +127,30 @@ static const struct direction back = {
     .zone = ATTR_REPL_ZONE,
 };
 
-/* What is not there stays as it is: 0. False: it is not there. */
-static bool take_u32(const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint32_t *to)
+/* What is not there stays as it is: 0. False: it is not there. `bytes`: what the library keeps it in. */
+static bool take(const struct nf_conntrack *ct, enum nf_conntrack_attr attr, void *to, size_t bytes)
 {
-	if (nfct_attr_is_set(ct, attr) <= 0)
-		return false;
-	*to = nfct_get_attr_u32(ct, attr);
-	return true;
-}
-
-static bool take_u16(const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint16_t *to)
-{
-	if (nfct_attr_is_set(ct, attr) <= 0)
-		return false;
-	*to = nfct_get_attr_u16(ct, attr);
-	return true;
-}
-
-static bool take_u8(const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint8_t *to)
-{
-	if (nfct_attr_is_set(ct, attr) <= 0)
-		return false;
-	*to = nfct_get_attr_u8(ct, attr);
-	return true;
-}
-
-static bool take_address(const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint8_t to[16], size_t bytes)
-{
-	const void *from = nfct_attr_is_set(ct, attr) > 0 ? nfct_get_attr(ct, attr) : NULL;
+	const void *from = nfct_get_attr(ct, attr);
 
 	if (from)
 		memcpy(to, from, bytes);
 	return from != NULL;
 }
 
+#define TAKE(ct, attr, to) take(ct, attr, to, sizeof(*(to)))
+
 /* Ports are in network byte order there. */
 static void take_port(const struct nf_conntrack *ct, enum nf_conntrack_attr attr, uint16_t *to)
 {
-	if (take_u16(ct, attr, to))
+	if (TAKE(ct, attr, to))
 		*to = ntohs(*to);
 }
 
 /* The library keeps type, code and identifier once, for both directions. */
 static void take_icmp(const struct nf_conntrack *ct, struct spw_conntrack_tuple *t)
 {
-	take_u8(ct, ATTR_ICMP_TYPE, &t->icmp_type);
-	take_u8(ct, ATTR_ICMP_CODE, &t->icmp_code);
+	TAKE(ct, ATTR_ICMP_TYPE, &t->icmp_type);
+	TAKE(ct, ATTR_ICMP_CODE, &t->icmp_code);
 	take_port(ct, ATTR_ICMP_ID, &t->source_port);
 	t->destination_port = t->source_port;
 }
@@ -180,13 +158,12 @@ static void take_icmp(const struct nf_conntrack *ct, struct spw_conntrack_tuple 
 /* False: the direction was not told. */
 static bool take_tuple(const struct nf_conntrack *ct, const struct direction *d, struct spw_conntrack_tuple *t)
 {
-	if (take_address(ct, d->ipv4_source, t->source, 4) && take_address(ct, d->ipv4_destination, t->destination, 4))
+	if (take(ct, d->ipv4_source, t->source, 4) && take(ct, d->ipv4_destination, t->destination, 4))
 		t->family = 4;
-	else if (take_address(ct, d->ipv6_source, t->source, 16) &&
-		 take_address(ct, d->ipv6_destination, t->destination, 16))
+	else if (take(ct, d->ipv6_source, t->source, 16) && take(ct, d->ipv6_destination, t->destination, 16))
 		t->family = 6;
-	take_u8(ct, d->protocol, &t->protocol);
-	take_u16(ct, d->zone, &t->zone);
+	TAKE(ct, d->protocol, &t->protocol);
+	TAKE(ct, d->zone, &t->zone);
 	take_port(ct, d->source_port, &t->source_port);
 	take_port(ct, d->destination_port, &t->destination_port);
 	if (t->protocol == IPPROTO_ICMP || t->protocol == IPPROTO_ICMPV6)
@@ -196,8 +173,7 @@ static bool take_tuple(const struct nf_conntrack *ct, const struct direction *d,
 
 static uint32_t take_labels(const struct nf_conntrack *ct, uint32_t labels[LABEL_WORDS])
 {
-	const struct nfct_bitmask *mask =
-	    nfct_attr_is_set(ct, ATTR_CONNLABELS) > 0 ? nfct_get_attr(ct, ATTR_CONNLABELS) : NULL;
+	const struct nfct_bitmask *mask = nfct_get_attr(ct, ATTR_CONNLABELS);
 
 	if (!mask)
 		return 0;
@@ -210,22 +186,21 @@ static uint32_t take_labels(const struct nf_conntrack *ct, uint32_t labels[LABEL
 
 static uint32_t take_state(const struct nf_conntrack *ct, struct spw_conntrack *c)
 {
-	if (take_u8(ct, ATTR_TCP_STATE, &c->state.tcp.state)) {
-		take_u8(ct, ATTR_TCP_WSCALE_ORIG, &c->state.tcp.wscale[0]);
-		take_u8(ct, ATTR_TCP_WSCALE_REPL, &c->state.tcp.wscale[1]);
-		take_u8(ct, ATTR_TCP_FLAGS_ORIG, &c->state.tcp.flags[0]);
-		take_u8(ct, ATTR_TCP_FLAGS_REPL, &c->state.tcp.flags[1]);
+	if (TAKE(ct, ATTR_TCP_STATE, &c->state.tcp.state)) {
+		TAKE(ct, ATTR_TCP_WSCALE_ORIG, &c->state.tcp.wscale[0]);
+		TAKE(ct, ATTR_TCP_WSCALE_REPL, &c->state.tcp.wscale[1]);
+		TAKE(ct, ATTR_TCP_FLAGS_ORIG, &c->state.tcp.flags[0]);
+		TAKE(ct, ATTR_TCP_FLAGS_REPL, &c->state.tcp.flags[1]);
 		return SPW_CONNTRACK_TCP;
 	}
-	if (take_u8(ct, ATTR_SCTP_STATE, &c->state.sctp.state)) {
-		take_u32(ct, ATTR_SCTP_VTAG_ORIG, &c->state.sctp.vtag[0]);
-		take_u32(ct, ATTR_SCTP_VTAG_REPL, &c->state.sctp.vtag[1]);
+	if (TAKE(ct, ATTR_SCTP_STATE, &c->state.sctp.state)) {
+		TAKE(ct, ATTR_SCTP_VTAG_ORIG, &c->state.sctp.vtag[0]);
+		TAKE(ct, ATTR_SCTP_VTAG_REPL, &c->state.sctp.vtag[1]);
 		return SPW_CONNTRACK_SCTP;
 	}
-	if (take_u8(ct, ATTR_DCCP_STATE, &c->state.dccp.state)) {
-		take_u8(ct, ATTR_DCCP_ROLE, &c->state.dccp.role);
-		if (nfct_attr_is_set(ct, ATTR_DCCP_HANDSHAKE_SEQ) > 0)
-			c->state.dccp.handshake_seq = nfct_get_attr_u64(ct, ATTR_DCCP_HANDSHAKE_SEQ);
+	if (TAKE(ct, ATTR_DCCP_STATE, &c->state.dccp.state)) {
+		TAKE(ct, ATTR_DCCP_ROLE, &c->state.dccp.role);
+		TAKE(ct, ATTR_DCCP_HANDSHAKE_SEQ, &c->state.dccp.handshake_seq);
 		return SPW_CONNTRACK_DCCP;
 	}
 	return 0;
@@ -233,12 +208,12 @@ static uint32_t take_state(const struct nf_conntrack *ct, struct spw_conntrack *
 
 static void take_entry(const struct nf_conntrack *ct, struct spw_conntrack *c)
 {
-	c->has |= take_u32(ct, ATTR_ID, &c->id) ? SPW_CONNTRACK_ID : 0;
-	c->has |= take_u32(ct, ATTR_STATUS, &c->status) ? SPW_CONNTRACK_STATUS : 0;
-	c->has |= take_u32(ct, ATTR_MARK, &c->mark) ? SPW_CONNTRACK_MARK : 0;
-	c->has |= take_u32(ct, ATTR_TIMEOUT, &c->timeout) ? SPW_CONNTRACK_TIMEOUT : 0;
+	c->has |= TAKE(ct, ATTR_ID, &c->id) ? SPW_CONNTRACK_ID : 0;
+	c->has |= TAKE(ct, ATTR_STATUS, &c->status) ? SPW_CONNTRACK_STATUS : 0;
+	c->has |= TAKE(ct, ATTR_MARK, &c->mark) ? SPW_CONNTRACK_MARK : 0;
+	c->has |= TAKE(ct, ATTR_TIMEOUT, &c->timeout) ? SPW_CONNTRACK_TIMEOUT : 0;
 	c->has |= take_labels(ct, c->labels);
-	take_u16(ct, ATTR_ZONE, &c->zone);
+	TAKE(ct, ATTR_ZONE, &c->zone);
 	c->has |= take_tuple(ct, &forth, &c->original) ? SPW_CONNTRACK_ORIGINAL : 0;
 	c->has |= take_tuple(ct, &back, &c->reply) ? SPW_CONNTRACK_REPLY : 0;
 	c->has |= take_state(ct, c);
