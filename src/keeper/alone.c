@@ -7,6 +7,7 @@
 #include "keeper/internal.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #define ROUNDS      1000 /* of a millisecond each, at most; */
@@ -26,10 +27,10 @@ static int turn_queue(struct spw_queue *queue, bool shut)
 /* Made before anything can be held, and kept: when it is needed there may be no memory. */
 static struct spw_verdicts *list;
 
-int keeper_reserve(void)
+int keeper_reserve(struct keeper *k)
 {
 	list = list ? list : spw_verdicts_new(0);
-	return list ? 0 : -ENOMEM;
+	return list ? EXIT_DONE : keeper_fail(k, EXIT_FAILED, "memory: %s; free some", strerror(ENOMEM));
 }
 
 /* All that is held, the same way. */

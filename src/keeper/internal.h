@@ -61,8 +61,8 @@ void keeper_adopt_poison(struct keeper_lane *l);
 
 /* alone.c */
 
-/* The memory that the following need: before there is a queue. 0 or -ENOMEM. */
-int keeper_reserve(void);
+/* The memory that the following need: before there is a queue. Returns an exit status. */
+int keeper_reserve(struct keeper *k);
 /* Without an engine: lets pass what the policy lets pass for this reason, and gives the queues back. 0, *passed: how
  * many were held; or a negative errno. */
 int keeper_settle_alone(struct keeper_lane *l, enum lane_reason reason, uint64_t *passed);

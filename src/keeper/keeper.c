@@ -314,8 +314,9 @@ int keeper_start(struct keeper *k, const struct keeper_config *config, int liste
 			     .old_control = {.process.pidfd = -1, .socket = -1},
 			     .upgrade = {.old_exe = -1, .old_plugin = -1}};
 	/* First: what a run before has left may have to be settled. */
-	if (keeper_reserve())
-		return keeper_fail(k, EXIT_FAILED, "memory: %s; free some", strerror(ENOMEM));
+	status = keeper_reserve(k);
+	if (status)
+		return status;
 	keeper_store_open(k);
 	status = keeper_open_program(k);
 	if (!status)

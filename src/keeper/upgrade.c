@@ -320,7 +320,7 @@ int keeper_resume(struct keeper *k, const struct keeper_config *config, int hand
 	k->board = keeper_map_page(k->board_fd, sizeof(*k->board));
 	k->board_read_fd = keeper_reopen_read_only(k->board_fd);
 	k->upgrade.old_plugin = -1;
-	status = keeper_reserve() ? keeper_fail(k, EXIT_FAILED, "memory: %s; free some", strerror(ENOMEM)) : EXIT_DONE;
+	status = keeper_reserve(k);
 	if (!status)
 		status = keeper_open_program(k);
 	if (h->back && h->plugin >= 0)
