@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Row 'deadline': the same inspector of 50 ms, with what Spillway has beyond the flag: deadline and breaker."""
 from lib.traffic import Stream
+from seed.beside import Beside
 
 BREAKER, ALONE = 0.8, 0.3  # goals: shares of no queue
 
 
 def row(bench):
-    """No queue, the flag alone, deadlines with and without the breaker, GSO on and off: in turn, round by round."""
-    seconds, rounds = (1, 1) if bench.quick else (3, 3)
+    """The flag alone, deadlines with and without the breaker, GSO on and off: in turn, round by round, each beside no
+    queue."""
+    seconds, rounds = (1, 1) if bench.quick else (3, 5)
     cases = _cases(bench.quick)
-    rates = {name: [] for name in ["no_queue", *cases]}
+    beside = Beside(bench, seconds)
     uninspected, lost = {name: [] for name in cases}, {}
     for _ in range(rounds):
-        rates["no_queue"].append(Stream(bench.a, bench.b, seconds).run().mbits())
         for name, options in cases.items():
             rate, share, gone = _one(bench, seconds, options)
-            rates[name].append(rate)
+            beside.add(name, rate)
             lost[name] = lost.get(name, 0) + gone
             uninspected[name] += [share] if share is not None else []
-        bench.tell(", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items()) + " Mbit/s")
+        beside.tell()
     bench.report.check("deadline_none_lost", not any(lost.values()), ", ".join(f"{n}: {c}" for n, c in lost.items()))
-    _tell(bench, rates, uninspected)
+    _tell(bench, beside, uninspected)
 
 
 def _cases(quick):
@@ -44,17 +45,11 @@ def _one(bench, seconds, options):
     return rate, sum(queue["spilled"].values()) / seen if known else None, queue["lost"]
 
 
-def _tell(bench, rates, uninspected):
-    report = bench.report
-    report.figure("deadline_no_queue", "Mbit/s", rates["no_queue"], "no rule, no inspector")
-    shares = {}
-    for name in uninspected:
-        report.figure("deadline_" + name, "Mbit/s", rates[name], "50 ms a packet")
-        ratios = [one / none for one, none in zip(rates[name], rates["no_queue"])]
-        shares[name] = report.figure(f"deadline_{name}_of_no_queue", "ratio", ratios,
-                                     f"deadline_{name} / deadline_no_queue, round by round")
-        if uninspected[name]:
-            report.figure(f"deadline_{name}_uninspected", "share", uninspected[name], "spilled, of what was seen")
+def _tell(bench, beside, uninspected):
+    shares = beside.report("deadline", "50 ms a packet")
+    for name, values in uninspected.items():
+        if values:
+            bench.report.figure(f"deadline_{name}_uninspected", "share", values, "spilled, of what was seen")
     for name, share in shares.items():
         if "breaker_on" in name:
             bench.goal(f"deadline_{name}_at_least_{BREAKER}", share >= BREAKER, f"median {share:.3f} of no queue")

@@ -2,6 +2,7 @@
 """Row 'gate': the same inspector of 50 ms and queue of 16, with the gate before the queue, beside the kernel's flag."""
 from lib import books, gate
 from lib.traffic import Stream
+from seed.beside import Beside
 
 GOAL = 0.95  # of no queue
 REMEDIES = {"deadline": None, "breaker": "on", "hung": None}  # as `spillway run` has them
@@ -10,22 +11,21 @@ CASES = {"": {**REMEDIES, "gate": "on"}, "_breaker_off": {**REMEDIES, "breaker":
 
 
 def row(bench):
-    """No queue, the flag alone, the gate with run's defaults, without breaker, and with nothing else, GSO on and off: in
-    turn, round by round."""
-    seconds, rounds = (1, 1) if bench.quick else (10, 3)
+    """The flag alone, the gate with run's defaults, without breaker, and with nothing else, GSO on and off: in turn,
+    round by round, each beside no queue."""
+    seconds, rounds = (1, 1) if bench.quick else (5, 4)
     cases = {"": CASES[""]} if bench.quick else CASES
-    rates, inspected = {"no_queue": []}, {}
+    beside, inspected = Beside(bench, seconds), {}
     for number in range(1, rounds + 1):
-        rates["no_queue"].append(Stream(bench.a, bench.b, seconds).run().mbits())
         for gso in ("on", "off"):
-            rates.setdefault(f"flag_gso_{gso}", []).append(_flag(bench, seconds, gso))
+            beside.add(f"flag_gso_{gso}", _flag(bench, seconds, gso))
             for case, options in cases.items():
                 name = f"gso_{gso}{case}"
                 rate, share = _gate(bench, f"gate_{name}_{number}", seconds, gso, options)
-                rates.setdefault(name, []).append(rate)
+                beside.add(name, rate)
                 inspected.setdefault(name, []).append(share)
-        bench.tell(", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items()) + " Mbit/s")
-    _tell(bench, rates, inspected)
+        beside.tell()
+    _tell(bench, beside, inspected)
 
 
 def _flag(bench, seconds, gso):
@@ -45,14 +45,9 @@ def _gate(bench, name, seconds, gso, options):
     return rate, books.inspected(queue) / max(queue["seen"], 1)
 
 
-def _tell(bench, rates, inspected):
-    report = bench.report
-    report.figure("gate_no_queue", "Mbit/s", rates["no_queue"], "no rule, no inspector")
-    for name in list(rates)[1:]:
-        report.figure("gate_" + name, "Mbit/s", rates[name], "length 16, 50 ms a packet")
-        ratios = [one / none for one, none in zip(rates[name], rates["no_queue"])]
-        share = report.figure(f"gate_{name}_of_no_queue", "ratio", ratios, f"gate_{name} / gate_no_queue, round by round")
+def _tell(bench, beside, inspected):
+    for name, share in beside.report("gate", "length 16, 50 ms a packet").items():
         if name in inspected:
-            report.figure(f"gate_{name}_inspected", "share", inspected[name], "of what came")
+            bench.report.figure(f"gate_{name}_inspected", "share", inspected[name], "of what came")
         if name in ("gso_on", "gso_off"):
             bench.goal(f"gate_{name}_at_least_{GOAL}", share >= GOAL, f"median {share:.3f} of no queue")
