@@ -84,7 +84,7 @@ NETPROG := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(filter-out tests/net/
 # Preloaded by tests.
 PRELOAD := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%.so,$(wildcard tests/net/fail_*.c))
 # What the lab's experiments start: programs, and plug-ins.
-PLUGINS := slow paced trusting
+PLUGINS := slow paced trusting whole
 LAB_PLUGIN := $(PLUGINS:%=$(BUILD)/lab/%.so)
 LAB := $(patsubst lab/tools/%.c,$(BUILD)/lab/%,$(filter-out $(PLUGINS:%=lab/tools/%.c),$(wildcard lab/tools/*.c)))
 BENCH := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out $(if $(GATE_LACKS),bench/gate.c),$(wildcard bench/*.c)))

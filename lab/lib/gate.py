@@ -4,8 +4,10 @@
 The run loads and pins the gate; so it is started first (`bench.run(gate="on")`), then come the rules.
 """
 import contextlib
+import os
 import re
 import shutil
+import signal
 import time
 
 from . import bpf, books
@@ -53,6 +55,56 @@ def replace(bench, *rules_of_it, number=0):
     chain = chain_of(number)
     lines = [f"*{TABLE}", f":{chain} - [0:0]", *(f"-A {chain} {rule}" for rule in rules_of_it), "COMMIT", ""]
     bench.b.run(["iptables-restore", "-w", "--noflush"], input="\n".join(lines))
+
+
+def with_gate(bench, number=0):
+    """A state (see phases) of the chain."""
+    @contextlib.contextmanager
+    def state():
+        """the rules with the gate"""
+        replace(bench, *steps(bench, number), number=number)
+        yield
+
+    return state
+
+
+def beside(bench, interceptor, match, number=0):
+    """States, by name, of what `match` sends to the chain: with the gate, and without it. Beside the latter all of
+    Spillway's processes are stopped: so what they do meanwhile is the gate's."""
+    pids = interceptor.pids()
+    stopped = [pids["keeper"], pids["engine"], pids["inspector"]]
+
+    @contextlib.contextmanager
+    def without_others(*chain):
+        replace(bench, *chain, number=number)
+        with contextlib.ExitStack() as stack:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+                stack.callback(os.kill, pid, signal.SIGCONT)
+            yield
+
+    def rules_alike():
+        """the same rules without the gate: they count, and accept"""
+        never = "-m mark --mark 0x7fffffff"
+        return without_others(bench.b.counter(number), f"{never} -j NFQUEUE --queue-num {number} --queue-bypass",
+                              f"{never} -j DROP", "-j ACCEPT")
+
+    @contextlib.contextmanager
+    def nothing():
+        """no rules"""
+        jump = f"{match} -j {chain_of(number)}"
+        with without_others("-j ACCEPT"):
+            bench.b.iptables(f"-t {TABLE} -D {jump}")
+            try:
+                yield
+            finally:
+                bench.b.iptables(f"-t {TABLE} -A {jump}")
+
+    def alone():
+        """the rules with the gate, and nobody behind it: the program's own cost"""
+        return without_others(*steps(bench, number))
+
+    return {"nothing": nothing, "rules": rules_alike, "alone": alone, "gate": with_gate(bench, number)}
 
 
 def counted(bench, number=0):

@@ -20,11 +20,12 @@ PORT = 5201
 
 
 class Stream:
-    """TCP from a to b by iperf3, for `seconds`, measured where it arrives, every `interval` seconds. run() does it
-    all; start(), running() and finish() one by one, for whoever wants to do something in mid-stream."""
+    """TCP from a to b by iperf3, for `seconds`, measured where it arrives, every `interval` seconds; both ends on
+    processor `cpu` where one is given. run() does it all; start(), running() and finish() one by one, for whoever wants to do something in mid-stream."""
 
-    def __init__(self, a, b, seconds, parallel=1, interval=0.1, port=PORT):
+    def __init__(self, a, b, seconds, parallel=1, interval=0.1, port=PORT, cpu=None):
         self.a, self.b, self.seconds, self.parallel = a, b, seconds, parallel
+        self.affinity = [] if cpu is None else ["-A", f"{cpu},{cpu}"]
         self.interval, self.port = interval, port
         self.server = self.client = self.reader = None
         self.begun = None  # time.monotonic() at second 0 of the stream, once it runs
@@ -40,7 +41,7 @@ class Stream:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.client = self.a.start(["iperf3", "-c", self.b.v4, "-p", self.port, "-t", self.seconds,
-                                    "-P", self.parallel, "-i", 0],
+                                    "-P", self.parallel, "-i", 0, *self.affinity],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return self
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Row 'deadline': the same inspector of 50 ms, with what Spillway has beyond the flag: deadline and breaker."""
+from lib.beside import Beside
 from lib.traffic import Stream
-from seed.beside import Beside
 
 BREAKER, ALONE = 0.8, 0.3  # goals: shares of no queue
 

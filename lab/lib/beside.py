@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rates beside no queue. A machine's own rate wanders by a factor of two within a minute, so each stream is compared with
 the two without a queue that stand next to it."""
-from lib.traffic import Stream
+from .traffic import Stream
 
 
 class Beside:
