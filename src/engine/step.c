@@ -167,15 +167,15 @@ static bool packet_id(const void *head, ssize_t len, uint32_t *id)
 
 enum unread { UNREAD_NONE, UNREAD_REPLY, UNREAD_PACKET };
 
-/* The first message in the socket, left there (MSG_PEEK) or thrown away (0). */
-static enum unread first_message(int fd, int peek, uint32_t *id)
+/* The first message in the socket, left there. */
+static enum unread first_message(int fd, uint32_t *id)
 {
 	uint8_t head[32];
 	ssize_t n = -1;
 
 	/* That there is none is a fact to go by; that it could not be had just now is not. */
 	for (int i = 0; n < 0 && i < RECEIVE_TRIES; i++) {
-		n = recv(fd, head, sizeof(head), MSG_DONTWAIT | peek);
+		n = recv(fd, head, sizeof(head), MSG_DONTWAIT | MSG_PEEK);
 		if (n < 0 && errno == EAGAIN)
 			break;
 	}
@@ -233,7 +233,7 @@ static uint64_t discard_stale(struct engine *e, unsigned i)
 	uint32_t id;
 
 	for (unsigned n = 0; n < DISCARDS_A_STEP;) {
-		enum unread what = first_message(fd, MSG_PEEK, &id);
+		enum unread what = first_message(fd, &id);
 		uint64_t many = 1;
 
 		if (what == UNREAD_NONE)
@@ -250,7 +250,7 @@ static uint64_t discard_stale(struct engine *e, unsigned i)
 		throw_away(e, i, (unsigned)many);
 		n += (unsigned)many;
 	}
-	return first_message(fd, MSG_PEEK, &id) == UNREAD_PACKET ? lane_widen(c->settled, id) : none;
+	return first_message(fd, &id) == UNREAD_PACKET ? lane_widen(c->settled, id) : none;
 }
 
 static void discard(struct engine *e)
