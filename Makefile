@@ -298,6 +298,7 @@ install: build $(BUILD)/pc/spillway.pc $(BUILD)/pc/spillway-main.pc $(BUILD)/pc/
 	install -m 0644 examples/*.c $(DESTDIR)$(DATADIR)/doc/spillway/examples/
 	install -m 0755 examples/*.py $(DESTDIR)$(DATADIR)/doc/spillway/examples/
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/spillway/docs docs/*.md
+	install -D -m 0644 lab/README.md $(DESTDIR)$(DATADIR)/doc/spillway/lab/README.md
 	cp -R --no-preserve=ownership lab $(DESTDIR)$(DATADIR)/spillway/
 	find $(DESTDIR)$(DATADIR)/spillway/lab -name __pycache__ -prune -exec rm -rf {} +
 	for m in $(MAN); do s=$${m##*.}; install -D -m 0644 $$m $(DESTDIR)$(MANDIR)/man$$s/$${m##*/}; done

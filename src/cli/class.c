@@ -31,6 +31,17 @@ bool parse_mark(const char *text, uint32_t *mark, uint32_t *mask)
 	return true;
 }
 
+static bool contains(uint32_t mark, uint32_t mask, uint32_t other, uint32_t other_mask)
+{
+	return !(other_mask & ~mask) && (mark & other_mask) == other;
+}
+
+bool marks_differ(uint32_t mark, uint32_t mask, uint32_t other, uint32_t other_mask)
+{
+	return !mask || !other_mask ||
+	       !(contains(mark, mask, other, other_mask) || contains(other, other_mask, mark, mask));
+}
+
 static void decide(struct lane_config *c, enum lane_reason reason, bool shut)
 {
 	uint8_t bit = (uint8_t)(1u << reason);
@@ -125,6 +136,8 @@ int parse_class(const char *text, struct lane_config *config, uint16_t *queue)
 	while ((word = strsep(&rest, ","))) {
 		char *value = strchr(word, '=');
 
+		if (!*word)
+			return usage_error("run: --class '%s': an empty word; write queue=N,key=value,...", text);
 		if (!value)
 			return usage_error("run: --class: %s: has no value; write %s=…", word, word);
 		*value++ = '\0';
@@ -136,7 +149,8 @@ int parse_class(const char *text, struct lane_config *config, uint16_t *queue)
 			return usage_error(
 			    "run: --class: %s=%s: not understood; queue=N, policy=spill|shut, late=, down=, hung=, "
 			    "full=, "
-			    "poison=, manual= spill|shut, load=shed|never, deadline=1ms..60s|off, priority=P, mark=V/M",
+			    "poison=, manual= spill|shut, load=shed|never, deadline=1ms..60s|off, "
+			    "priority=-1000000..1000000, mark=V/M",
 			    word, value);
 	}
 	if (!named)

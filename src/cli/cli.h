@@ -28,6 +28,12 @@ bool parse_size(const char *text, uint64_t *bytes);                  /* 64KiB, 1
 bool parse_mark(const char *text, uint32_t *mark, uint32_t *mask);   /* VALUE/MASK */
 bool parse_switch(const char *text, const char *yes, const char *no, bool *value);
 
+/* Can a connection's mark have either without the other? True also where a mask is 0: that one is not used. */
+bool marks_differ(uint32_t mark, uint32_t mask, uint32_t other, uint32_t other_mask);
+#define SAME_MARKS                                                                                                     \
+	"--connmark-trust, --connmark-spill: who has the one always has the other; give two values, like 0x100/0x300 " \
+	"and 0x200/0x300"
+
 /*
  * The words of one --class, 'queue=N,…', over what *config holds already. 0, or an exit status with the error told.
  */

@@ -143,7 +143,7 @@ int upgrade_verb(int argc, char **argv)
 	int status;
 
 	if (ends(argc, argv, &o,
-		 "spillway upgrade [--control PATH]\n\n"
+		 "spillway upgrade [--json] [--control PATH]\n\n"
 		 "Replaces keeper, engines and inspectors by what now lies where they were started from, while packets "
 		 "go "
 		 "on.\nWaits until it is done, and shows who is there then.\n",
@@ -153,13 +153,10 @@ int upgrade_verb(int argc, char **argv)
 	if (status)
 		return status;
 	json_decref(reply);
-	printf("upgraded\n");
+	if (!o.json)
+		printf("upgraded\n");
 	status = client_status(o.control, &reply);
-	if (status)
-		return status;
-	status_processes(reply, stdout);
-	json_decref(reply);
-	return finish(argv[0], true);
+	return status ? status : show(argv[0], reply, o.json, status_processes);
 }
 
 /* What is to be set; NULL and told where the words name nothing. */
@@ -168,10 +165,18 @@ static json_t *parse_change(char **words, int count)
 	uint64_t length;
 	bool on;
 
-	if (count == 2 && !strcmp(words[0], "fail-open") && parse_switch(words[1], "on", "off", &on))
-		return json_pack("{s:b}", "fail_open", on);
-	if (count == 2 && !strcmp(words[0], "length") && parse_number(words[1], UINT32_MAX, &length))
-		return json_pack("{s:I}", "length", (json_int_t)length);
+	if (count == 2 && !strcmp(words[0], "fail-open")) {
+		if (parse_switch(words[1], "on", "off", &on))
+			return json_pack("{s:b}", "fail_open", on);
+		usage_error("set: fail-open %s: say on or off", words[1]);
+		return NULL;
+	}
+	if (count == 2 && !strcmp(words[0], "length")) {
+		if (parse_number(words[1], UINT32_MAX, &length))
+			return json_pack("{s:I}", "length", (json_int_t)length);
+		usage_error("set: length %s: give a number of packets, 0 to 4294967295", words[1]);
+		return NULL;
+	}
 	if (count == 1 && parse_switch(words[0], "open", "inspect", &on))
 		return json_pack("{s:b}", "open", on);
 	usage_error("set: %s: not understood; say fail-open on, fail-open off, length N, open, or inspect",
@@ -195,9 +200,12 @@ int set_verb(int argc, char **argv)
 		       "spillway set --queue N inspect [--control PATH]\n");
 		return 0;
 	}
-	if (!o.queue || !parse_number(o.queue, 65535, &queue))
-		return usage_error("set: --queue %s: name one queue by its number, 0 to 65535",
-				   o.queue ? o.queue : "missing");
+	if (o.json)
+		return usage_error("set: --json: not expected; spillway set --help");
+	if (!o.queue)
+		return usage_error("set: --queue: missing; name one queue by its number, 0 to 65535");
+	if (!parse_number(o.queue, 65535, &queue))
+		return usage_error("set: --queue %s: name one queue by its number, 0 to 65535", o.queue);
 	change = parse_change(argv + optind, argc - optind);
 	if (!change)
 		return EXIT_USAGE;

@@ -65,13 +65,15 @@ int lab_verb(int argc, char **argv)
 		return usage_error("lab: /proc/self/exe: %s; mount /proc", strerror(errno));
 	list_experiments(lab_directory(self, dir, sizeof(dir)), names, sizeof(names));
 	if (argc > 1 && !strcmp(argv[1], "--help")) {
-		printf("spillway lab NAME [--json FILE] [--chart FILE] [--quick] [more: spillway lab NAME "
-		       "--help]\nExperiments:%s\n",
+		printf("spillway lab NAME [--quick] [--only PART] [--seed N] [--backend iptables|nft] [--json FILE] "
+		       "[--chart FILE] [more: spillway lab NAME --help]\nExperiments:%s\n",
 		       names);
 		return 0;
 	}
-	if (argc < 2 || argv[1][0] == '-' || strchr(argv[1], '/'))
+	if (argc < 2 || argv[1][0] == '-')
 		return usage_error("lab: name an experiment:%s", names);
+	if (strchr(argv[1], '/'))
+		return usage_error("lab: %s: not known; there are:%s", argv[1], names);
 	snprintf(program, sizeof(program), "%s/%.40s/run", dir, argv[1]);
 	if (access(program, X_OK))
 		return usage_error("lab: %s: %s; there are:%s", argv[1], strerror(errno), names);

@@ -138,7 +138,7 @@ static bool parse_ports(struct rule *r, const char *text)
 	bool destination;
 
 	r->port_count = 0;
-	if (!split_side(text, copy, sizeof(copy), &r->source_port, &destination))
+	if (!split_side(text, copy, sizeof(copy), &r->source_port, &destination) || destination)
 		return false;
 	while ((word = strsep(&at, ","))) {
 		uint64_t port;
@@ -300,6 +300,9 @@ static int check(const struct rules_options *o)
 	if (!wrong && o->rule.gate && o->rule.nft && !o->rule.device_count && !o->remove)
 		return usage_error(
 		    "rules: --device: missing; with nft the gate stands where devices receive: name them");
+	if (!marks_differ(o->rule.connmark[RULE_TRUSTED], o->rule.connmark_mask[RULE_TRUSTED],
+			  o->rule.connmark[RULE_SPILLED], o->rule.connmark_mask[RULE_SPILLED]))
+		return usage_error("rules: " SAME_MARKS);
 	if (o->apply && o->remove)
 		return usage_error("rules: --apply and --remove exclude each other; give one of them, or none to look");
 	return wrong ? usage_error("rules: %s", wrong) : 0;
@@ -307,15 +310,20 @@ static int check(const struct rules_options *o)
 
 static int parse_options(int argc, char **argv, struct rules_options *o)
 {
-	int opt, status = 0;
+	int opt, index, status = 0;
+	uint32_t given = 0;
 
 	*o = (struct rules_options){.rule = {.family = RULE_BOTH}};
 	opterr = 0;
 	optind = 0;
-	while (!status && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while (!status && (opt = getopt_long(argc, argv, "", options, &index)) != -1) {
 		if (opt == '?')
 			return usage_error("rules: %s: unknown, or its value is missing; spillway rules --help",
 					   argv[optind - 1]);
+		/* Whoever says --hook twice would believe that both are covered. */
+		if (options[index].has_arg && given >> (opt - OPT_QUEUE) & 1)
+			return usage_error("rules: --%s: given twice; make a rule for each", options[index].name);
+		given |= 1u << (opt - OPT_QUEUE);
 		status = parse_option(o, opt, optarg);
 	}
 	if (status || o->help)

@@ -121,13 +121,15 @@ static void print_help(void)
 	    "  --orphan DUR      how long engines wait for another run when this one is killed (default 10s)\n"
 	    "  --busy-poll DUR|off  so long after an answer, watch for the next without sleeping (default 10us)\n"
 	    "  --class 'queue=N,policy=spill|shut,late=,down=,hung=,full=,poison=,manual=spill|shut,\n"
-	    "           deadline=DUR,priority=P,mark=V/M'  a further class, or more about the first; repeatable\n"
+	    "           deadline=DUR|off,priority=P,mark=V/M,load=shed|never'  a further class, or more about the "
+	    "first; "
+	    "repeatable\n"
 	    "  --mark V/M        set these bits of the mark on every inspected packet (default none)\n"
 	    "  --report-only     inspect and count, but accept everything\n"
 	    "  --length N        packets that a queue holds (default %u)\n"
 	    "  --gso on|off      packets larger than the MTU arrive whole (default on)\n"
 	    "  --switch FILE     holds 0 or 1: fail-open off or on, at any time\n"
-	    "  --control PATH    the control socket\n"
+	    "  --control PATH    the control socket (default /run/spillway/control)\n"
 	    "  --gate on|off     an eBPF program in the rule decides by flow, before the kernel copies (default off)\n"
 	    "  --flows N         flows that it knows (default %u)\n"
 	    "  --cutoff SIZE|off  under load, bytes after which a flow is not inspected any more (default 1MiB)\n"
@@ -171,6 +173,8 @@ static int parse_inspect(struct run_options *o, const char *text)
 
 static int parse_queue(struct run_options *o, const char *text)
 {
+	if (o->queue_given)
+		return usage_error("run: --queue %s: given twice; name a range, like 0-1, or use --class", text);
 	o->queue_given = true;
 	if (!parse_range(text, &o->keeper.first, &o->keeper.last))
 		return usage_error("run: --queue %s: give a number or a range, 0 to 65535, like 0 or 0-3", text);
@@ -386,6 +390,8 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	if ((o->common.trust_mask || o->common.spill_mask) && !o->common.conntrack)
 		return usage_error("run: --connmark-%s: needs connections; add --conntrack on",
 				   o->common.trust_mask ? "trust" : "spill");
+	if (!marks_differ(o->common.trust_mark, o->common.trust_mask, o->common.spill_mark, o->common.spill_mask))
+		return usage_error("run: " SAME_MARKS);
 	return set_classes(o);
 }
 

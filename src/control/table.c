@@ -119,7 +119,7 @@ static void print_unknown(const json_t *q, FILE *out)
 	fprintf(out,
 		"    passed uncounted: unknown: nothing counted while the queue was open or as full as it may be;\n"
 		"      spillway rules --queue %" JSON_INTEGER_FORMAT
-		" --hook HOOK --apply puts a counter before the queue\n",
+		" --hook HOOK --apply makes a rule that counts; take the other rule out\n",
 		count(q, "queue"));
 }
 

@@ -105,6 +105,9 @@ const char *rule_check(const struct rule *r)
 
 	if (r->device_count && !r->nft)
 		return "--device: nft's; with iptables write --match '-i NAME'";
+	if (r->device_count && r->hook == RULE_OUTPUT)
+		return "--device: a packet at output came in by no device; leave it out, or write --match 'oifname "
+		       "\"eth0\"'";
 	if (r->mark_mask && !(r->nft && r->gate))
 		return "--mark: the gate's with nft; add --gate --backend nft, or leave it out";
 	if (r->match && r->filter)
@@ -120,7 +123,8 @@ const char *rule_check(const struct rule *r)
 	if (r->nft && r->gate && check_nft_gate(r))
 		return check_nft_gate(r);
 	if (r->nft && r->gate && (r->connmark_mask[RULE_TRUSTED] || r->connmark_mask[RULE_SPILLED]))
-		return "--connmark: with nft the gate decides before a connection is known, and knows its flows "
+		return "--connmark-trust, --connmark-spill: with nft the gate decides before a connection is known, "
+		       "and knows its flows "
 		       "itself; "
 		       "leave it out, or use --backend iptables";
 	return r->match ? check_match(r) : NULL;
