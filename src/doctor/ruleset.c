@@ -300,14 +300,15 @@ static void nft_chain(struct ruleset *r, struct chains *c, const json_t *o)
 	struct base_chain *chain;
 	char where[RULESET_WHERE];
 
-	if (iptables_own(o, "name"))
-		return;
 	nft_where(where, o, "name");
 	listed = chains_add(c, where);
 	if (!*text_of(o, "hook"))
 		return;
 	if (listed)
 		chains_hook(listed, text_of(o, "hook"), priority);
+	/* Told as iptables' own; but nft may have put rules there. */
+	if (iptables_own(o, "name"))
+		return;
 	if (r->chains == RULESET_CHAINS) {
 		r->cut = true;
 		return;

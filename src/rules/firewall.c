@@ -82,7 +82,9 @@ void firewall_tell(const struct rule *r, const struct firewall_found *found, con
 		fprintf(out, "%s: %s connections %s by their mark%s\n", name,
 			r->kind == RULE_TRUSTED ? "trusted" : "spilled",
 			r->connmark_mask[r->kind] ? "pass" : "do not pass any more",
-			r->connmark_mask[r->kind] && found->same ? " already" : "");
+			!r->connmark_mask[r->kind] ? FIREWALL_CONNTRACK
+			: found->same              ? " already"
+						   : "");
 	else if (found->other)
 		fprintf(out, "%s: the gate is %s\n", name, r->gate ? "in" : "out");
 	else if (found->same)

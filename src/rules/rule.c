@@ -381,6 +381,8 @@ static void add_connmark(const struct rule *r, struct words *w)
 {
 	add_all(w, (const char *[]){"-m", "connmark", "--mark", NULL});
 	words_add(w, "0x%x/0x%x", (unsigned)r->connmark[r->kind], (unsigned)r->connmark_mask[r->kind]);
+	/* One that another has announced (FTP's data) was born with that one's mark: nobody has decided about it. */
+	add_all(w, (const char *[]){"-m", "conntrack", "!", "--ctstatus", "EXPECTED", NULL});
 }
 
 void rule_iptables(const struct rule *r, enum rule_family family, unsigned before, struct words *w)
@@ -481,7 +483,8 @@ static void add_nft_rule(const struct rule *r, const char *chain, struct text *t
 	/* Behind the rule at that place, or in front of it. */
 	add(t, "%s rule inet spillway %s ", r->kind != RULE_QUEUE && strchr(chain, ' ') ? "insert" : "add", chain);
 	if (r->kind != RULE_QUEUE)
-		add(t, "ct mark & 0x%x == 0x%x ", (unsigned)r->connmark_mask[r->kind], (unsigned)r->connmark[r->kind]);
+		add(t, "ct mark & 0x%x == 0x%x ct status & expected == 0 ", (unsigned)r->connmark_mask[r->kind],
+		    (unsigned)r->connmark[r->kind]);
 	add_nft_devices(r, t);
 	add_nft_family(r, t);
 	if (r->port_count)
@@ -583,17 +586,21 @@ static void print_iptables(const struct rule *r, FILE *out)
 	}
 }
 
+static void print_kind(const struct rule *r, enum rule_kind kind, FILE *out)
+{
+	const struct rule as = rule_as(r, kind);
+
+	if (r->nft)
+		print_nft(&as, out);
+	else
+		print_iptables(&as, out);
+}
+
 /* What passes comes first. */
 void rule_print(const struct rule *r, FILE *out)
 {
-	for (enum rule_kind kind = RULE_KINDS; kind-- > RULE_QUEUE;) {
-		const struct rule as = rule_as(r, kind);
-
-		if (kind != RULE_QUEUE && !r->connmark_mask[kind])
-			continue;
-		if (r->nft)
-			print_nft(&as, out);
-		else
-			print_iptables(&as, out);
-	}
+	for (enum rule_kind kind = RULE_TRUSTED; kind < RULE_KINDS; kind++)
+		if (r->connmark_mask[kind])
+			print_kind(r, kind, out);
+	print_kind(r, RULE_QUEUE, out);
 }

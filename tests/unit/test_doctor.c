@@ -358,14 +358,17 @@ static const char nft_text[] =
     "{'match': {}}, {'queue': {'num': {'range': [0, 3]}, 'flags': 'fanout'}}]}},"
     "{'rule': {'family': 'inet', 'table': 't', 'chain': 'c', 'expr': [{'queue': {'num': {'map': 1}}}]}},"
     "{'rule': {'family': 'inet', 'table': 't', 'chain': 'c', 'expr': [{'queue': null}]}},"
-    "{'rule': {'family': 'inet', 'table': 't', 'chain': 'c', 'expr': [{'accept': null}]}}]}";
+    "{'rule': {'family': 'inet', 'table': 't', 'chain': 'c', 'expr': [{'accept': null}]}},"
+    "{'rule': {'family': 'ip', 'table': 'mangle', 'chain': 'INPUT', 'expr': [{'queue': {'num': 9}}]}}]}";
 
 static void nft_rules(void **state)
 {
 	(void)state;
 	nft(nft_text);
-	assert_int_equal(rules.rules, 4);
+	assert_int_equal(rules.rules, 5);
 	assert_int_equal(rules.chains, 3); /* iptables' own is none */
+	assert_true(rules.rule[4].first == 9 && !rules.rule[4].unreached);
+	assert_string_equal(rules.rule[4].hook, "input"); /* but nft's rules in it are judged */
 	assert_string_equal(rules.rule[0].where, "nft inet t c");
 	assert_string_equal(rules.rule[0].hook, "input");
 	assert_int_equal(rules.rule[0].priority, 10);

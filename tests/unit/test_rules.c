@@ -366,9 +366,12 @@ static void passing_by_marks(void **state)
 			       .connmark = {[RULE_TRUSTED] = 1, [RULE_SPILLED] = 2},
 			       .connmark_mask = {[RULE_TRUSTED] = 3, [RULE_SPILLED] = 3}};
 	struct rule trusted = rule_as(&r, RULE_TRUSTED), spilled = rule_as(&r, RULE_SPILLED), other;
-	char comment[RULE_COMMENT], queued[RULE_COMMENT], text[RULE_NFT_TEXT];
+	char comment[RULE_COMMENT], queued[RULE_COMMENT], text[RULE_NFT_TEXT], line[1024] = "";
+	FILE *file = fmemopen(line, sizeof(line), "w");
+	struct words w;
 
 	(void)state;
+	assert_non_null(file);
 	rule_comment(&r, queued);
 	rule_comment(&trusted, comment);
 	assert_int_equal(rule_own(&trusted, comment), RULE_SAME);
@@ -388,6 +391,12 @@ static void passing_by_marks(void **state)
 	rule_nft(&trusted, RULE_NFT_RULE, "input position 7", text);
 	assert_memory_equal(text, "insert rule inet spillway input position 7 ct mark & 0x3 == 0x1 ", 64);
 	assert_non_null(strstr(text, "counter name \"spillway-1-trusted\" accept comment"));
+	/* What another connection has announced was born with its mark. */
+	assert_non_null(strstr(text, " ct status & expected == 0 "));
+	rule_iptables(&spilled, RULE_IPV4, 1, &w);
+	words_write(&w, file);
+	fclose(file);
+	assert_non_null(strstr(line, "--mark 0x2/0x3 -m conntrack '!' --ctstatus EXPECTED "));
 	rule_nft(&trusted, RULE_NFT_RULE, "input", text);
 	assert_memory_equal(text, "add rule inet spillway input ct mark", 36);
 	/* The longest comment there is. */
