@@ -27,11 +27,17 @@ static uint32_t known_bits(const struct step *s)
 	return s->c->config.conntrack ? known | SPW_VERDICT_CT_MARK | SPW_VERDICT_CT_LABELS : known;
 }
 
+/* A flow that needs no inspection goes on, and as it came: the books know trusted packets in no other way. */
+static bool trusts_wrongly(const struct channel_answer *a)
+{
+	return (a->set & CHANNEL_TRUSTED) && (a->verdict != SPW_ACCEPT || (a->set & SPW_VERDICT_PAYLOAD));
+}
+
 static enum lane_result check_form(const struct step *s, const struct channel_answer *a, uint64_t packets)
 {
 	if (!kernel_verdict(a->verdict) && a->verdict != CHANNEL_STALE && a->verdict != CHANNEL_POISONED)
 		return ANSWER_VERDICT;
-	if (a->set & ~known_bits(s) || (a->early && !kernel_verdict(a->verdict)))
+	if (a->set & ~known_bits(s) || (a->early && !kernel_verdict(a->verdict)) || trusts_wrongly(a))
 		return ANSWER_VERDICT;
 	if ((a->set & SPW_VERDICT_PAYLOAD) &&
 	    (a->payload >= CHANNEL_PAYLOADS || !a->payload_len || a->payload_len > SPW_PAYLOAD_MAX))

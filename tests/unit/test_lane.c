@@ -238,6 +238,27 @@ static void lies(void **state)
 	assert_int_equal(lane_inspected(c), 3);
 }
 
+/* What is trusted goes on, and as it came: anything else would stand in the wrong column. */
+static void what_is_trusted_is_accepted_unchanged(void **state)
+{
+	static const uint32_t others[] = {SPW_DROP, SPW_QUEUE, SPW_REPEAT, CHANNEL_STALE, CHANNEL_POISONED};
+	struct channel_answer a = {.first = 1, .last = 1, .set = CHANNEL_TRUSTED, .payload_len = 20};
+
+	(void)state;
+	arrive(2, 2);
+	for (unsigned i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		a.verdict = others[i];
+		assert_int_equal(give(a), ANSWER_VERDICT);
+	}
+	a.verdict = SPW_ACCEPT;
+	a.set = CHANNEL_TRUSTED | SPW_VERDICT_PAYLOAD;
+	assert_int_equal(give(a), ANSWER_VERDICT);
+	assert_int_equal(c->books.trusted, 0);
+	a.set = CHANNEL_TRUSTED | SPW_VERDICT_MARK;
+	assert_int_equal(give(a), ANSWER_TAKEN);
+	assert_int_equal(c->books.trusted, 1);
+}
+
 static void early_answers_leave_in_order(void **state)
 {
 	(void)state;
@@ -739,6 +760,7 @@ int main(void)
 	    cmocka_unit_test_setup(gaps_at_the_end_are_found_without_an_answer, before_each),
 	    cmocka_unit_test_setup(what_the_kernel_threw_away_is_lost, before_each),
 	    cmocka_unit_test_setup(lies, before_each),
+	    cmocka_unit_test_setup(what_is_trusted_is_accepted_unchanged, before_each),
 	    cmocka_unit_test_setup(early_answers_leave_in_order, before_each),
 	    cmocka_unit_test_setup(the_same_early_answer_again_is_no_second_one, before_each),
 	    cmocka_unit_test_setup(late_packets_go_by_policy_in_their_place, before_each),
