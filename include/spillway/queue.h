@@ -217,7 +217,12 @@ int spw_verdicts_add_config(struct spw_verdicts *list, uint16_t queue, const str
  */
 void spw_verdicts_place(struct spw_verdicts *list, void *memory, size_t bytes);
 
-/* Sends messages that an earlier list has left in memory; errors as spw_verdicts_send(). */
+/*
+ * Sends messages that an earlier list has left in memory, in one sendmsg(); where that is more than the socket's send
+ * buffer takes at once, each by itself, in their order. Errors as spw_verdicts_send(): where a message was refused,
+ * those before it are carried out, and sending all again does nothing about them. -EMSGSIZE: one message alone is too
+ * large; -EPROTO: these are no whole messages.
+ */
 int spw_verdicts_resend(int fd, const void *messages, size_t bytes);
 
 /* Messages and bytes in the list. */

@@ -11,7 +11,8 @@
 
 #include "internal.h"
 
-/* Room for any list of verdicts: the kernel takes no more than this less 32 bytes in one sendmsg(). */
+/* Room for any list of verdicts: the kernel takes no more than this less 32 bytes in one sendmsg(). In a user namespace
+ * it stays what net.core.wmem_max allows. */
 #define SEND_BYTES (4 << 20)
 
 static struct spw_queue *make(uint16_t number)

@@ -244,9 +244,31 @@ size_t spw_verdicts_bytes(const struct spw_verdicts *list)
 	return list->used;
 }
 
+/* Each message by itself. The first failure ends it. */
+static int send_singly(int fd, const uint8_t *at, size_t bytes)
+{
+	int err = 0;
+
+	while (bytes && !err) {
+		struct nlmsghdr nlh = {0};
+
+		if (bytes >= sizeof(nlh))
+			memcpy(&nlh, at, sizeof(nlh));
+		if (nlh.nlmsg_len < sizeof(nlh) || nlh.nlmsg_len > bytes || nlh.nlmsg_len % NLMSG_ALIGNTO)
+			return -EPROTO;
+		err = spw_nl_send(fd, at, nlh.nlmsg_len);
+		at += nlh.nlmsg_len;
+		bytes -= nlh.nlmsg_len;
+	}
+	return err;
+}
+
+/* A user namespace can't force the send buffer: seven changed packets of 64 KiB are more than it takes at once. */
 int spw_verdicts_resend(int fd, const void *messages, size_t bytes)
 {
-	return spw_nl_send(fd, messages, bytes);
+	const int err = spw_nl_send(fd, messages, bytes);
+
+	return err == -EMSGSIZE ? send_singly(fd, messages, bytes) : err;
 }
 
 int spw_verdicts_send(struct spw_verdicts *list, int fd)

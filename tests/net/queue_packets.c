@@ -217,20 +217,15 @@ static void verdict_queue(int from, int to)
 	EQUAL(udp_count(to), 1);
 }
 
-/* Longer than it was; the UDP checksum left out, as IPv4 allows. */
-static void verdict_payload(int from, int to)
+/* The datagram *p with `more` bytes instead of its own; the UDP checksum left out, as IPv4 allows. */
+static void change(uint8_t *data, const struct spw_packet *p, const void *more, size_t bytes)
 {
-	const struct spw_packet *p;
-	uint8_t data[64];
-	char got[64];
-	uint16_t total = htons(20 + 8 + 20);
-	uint16_t udp = htons(8 + 20);
+	uint16_t total = htons((uint16_t)(28 + bytes));
+	uint16_t udp = htons((uint16_t)(8 + bytes));
 	uint32_t sum = 0;
 
-	send_data(from);
-	p = one(&first);
 	memcpy(data, p->payload, 28);
-	memcpy(data + 28, "changed by a verdict", 20);
+	memcpy(data + 28, more, bytes);
 	memcpy(data + 2, &total, 2);
 	memset(data + 10, 0, 2);
 	for (unsigned i = 0; i < 20; i += 2)
@@ -241,12 +236,57 @@ static void verdict_payload(int from, int to)
 	data[11] = (uint8_t)~sum;
 	memcpy(data + 24, &udp, 2);
 	memset(data + 26, 0, 2);
+}
+
+/* Longer than it was. */
+static void verdict_payload(int from, int to)
+{
+	const struct spw_packet *p;
+	uint8_t data[64];
+	char got[64];
+
+	send_data(from);
+	p = one(&first);
+	change(data, p, "changed by a verdict", 20);
 	answer(
 	    &first, p->id,
 	    (struct spw_verdict){.code = SPW_ACCEPT, .set = SPW_VERDICT_PAYLOAD, .payload = data, .payload_len = 48});
 	accept_one(&second);
 	EQUAL(recv(to, got, sizeof(got), MSG_DONTWAIT), 20);
 	EQUAL(memcmp(got, "changed by a verdict", 20), 0);
+}
+
+/* More than the kernel takes at once where the send buffer is what any user may have: one by one, and twice is once. */
+static void payloads_beyond_the_send_buffer(int from, int to)
+{
+	static _Alignas(4) uint8_t memory[8 * 60128];
+	static uint8_t data[60028], more[60000];
+	struct spw_verdict v = {.size = sizeof(v), .code = SPW_ACCEPT, .set = SPW_VERDICT_PAYLOAD, .payload = data};
+	struct spw_verdicts *large = spw_verdicts_new(0);
+	const int fd = spw_queue_fd(first.queue), bytes = 212992;
+
+	spw_verdicts_place(large, memory, sizeof(memory));
+	EQUAL(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
+	for (unsigned i = 0; i < 8; i++) {
+		const struct spw_packet *p;
+
+		send_data(from);
+		p = one(&first);
+		change(data, p, more, sizeof(more));
+		v.payload_len = sizeof(data);
+		EQUAL(spw_verdicts_add(large, FIRST, p->id, &v), 0);
+	}
+	EQUAL(spw_verdicts_send(large, fd), -EMSGSIZE);
+	EQUAL(stat_of(first.queue).held, 8);
+	EQUAL(spw_verdicts_resend(fd, memory, spw_verdicts_bytes(large)), 0);
+	EQUAL(stat_of(first.queue).held, 0);
+	EQUAL(stat_of(second.queue).held, 8);
+	EQUAL(spw_verdicts_resend(fd, memory, spw_verdicts_bytes(large)), 0);
+	EQUAL(stat_of(second.queue).held, 8);
+	settle(first.queue, SPW_ACCEPT);
+	settle(second.queue, SPW_ACCEPT);
+	EQUAL(udp_count(to), 8);
+	spw_verdicts_free(large);
 }
 
 /* High bits would make it STOP, and no later hook would see it. */
@@ -367,6 +407,7 @@ int main(void)
 	verdict_repeat(from, to);
 	verdict_queue(from, to);
 	verdict_payload(from, to);
+	payloads_beyond_the_send_buffer(from, to);
 	verdict_masked(from, to);
 	many_and_unknown(from, to);
 	if (real_root())

@@ -18,8 +18,9 @@
 #define STOP   5
 #define FD     77
 
-static uint8_t sent[256 * 1024];
-static size_t sent_len;
+static uint8_t sent[1536 * 1024]; /* what was sent since sent_len was 0 */
+static size_t sent_len, send_most;
+static unsigned sendings;
 static int refuse;
 
 ssize_t sendto(int fd, const void *data, size_t len, int flags, __CONST_SOCKADDR_ARG addr, socklen_t addr_len)
@@ -37,9 +38,14 @@ ssize_t sendto(int fd, const void *data, size_t len, int flags, __CONST_SOCKADDR
 		errno = refuse;
 		return -1;
 	}
-	assert_true(len <= sizeof(sent));
-	memcpy(sent, data, len);
-	sent_len = len;
+	if (send_most && len > send_most) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	assert_true(len <= sizeof(sent) - sent_len);
+	memcpy(sent + sent_len, data, len);
+	sent_len += len;
+	sendings++;
 	return (ssize_t)len;
 }
 
@@ -99,6 +105,7 @@ static struct seen send_one(const struct spw_verdict *verdict)
 {
 	struct spw_verdicts *list = spw_verdicts_new(0);
 
+	sent_len = 0;
 	assert_int_equal(spw_verdicts_add(list, 513, 0xfffffffe, verdict), 0);
 	assert_int_equal(spw_verdicts_count(list), 1);
 	assert_int_equal(spw_verdicts_send(list, FD), 0);
@@ -301,6 +308,44 @@ static void test_full(void **state)
 	spw_verdicts_free(NULL);
 }
 
+/* As a user namespace has it: the send buffer takes six changed packets of 64 KiB at once, and there are sixteen. */
+static void test_send_buffer(void **state)
+{
+	static const uint8_t data[65531];
+	static _Alignas(4) uint8_t memory[17 * 65600];
+	const struct spw_verdict changed = {.size = sizeof(changed),
+					    .code = SPW_ACCEPT,
+					    .set = SPW_VERDICT_PAYLOAD,
+					    .payload = data,
+					    .payload_len = sizeof(data)},
+				 plain = {.size = sizeof(plain), .code = SPW_ACCEPT};
+	struct spw_verdicts *list = spw_verdicts_new(0);
+	size_t bytes;
+
+	(void)state;
+	spw_verdicts_place(list, memory, sizeof(memory));
+	assert_int_equal(spw_verdicts_add_batch(list, 1, 3, &plain), 0);
+	for (uint32_t id = 4; id < 20; id++)
+		assert_int_equal(spw_verdicts_add(list, 1, id, &changed), 0);
+	bytes = spw_verdicts_bytes(list);
+	send_most = 425984 - 32;
+	assert_int_equal(spw_verdicts_send(list, FD), -EMSGSIZE); /* one sendmsg() is its promise */
+	assert_int_equal(spw_verdicts_resend(FD, memory, bytes), 0);
+	assert_int_equal(sendings, 17);
+	assert_int_equal(sent_len, bytes);
+	assert_memory_equal(sent, memory, bytes);
+	send_most = 65531; /* not even one */
+	assert_int_equal(spw_verdicts_resend(FD, memory, bytes), -EMSGSIZE);
+	send_most = 32;
+	assert_int_equal(spw_verdicts_resend(FD, memory, 48), -EPROTO);
+	assert_int_equal(spw_verdicts_resend(FD, memory, 33), -EPROTO);
+	send_most = 0;
+	sent_len = sendings = 0;
+	assert_int_equal(spw_verdicts_resend(FD, memory, bytes), 0);
+	assert_int_equal(sendings, 1);
+	spw_verdicts_free(list);
+}
+
 /* Callers of other ages. */
 static void test_size(void **state)
 {
@@ -324,12 +369,21 @@ static void test_size(void **state)
 	spw_verdicts_free(list);
 }
 
+static int before_each(void **state)
+{
+	(void)state;
+	sent_len = sendings = 0;
+	return 0;
+}
+
+#define CASE(f) cmocka_unit_test_setup(f, before_each)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_plain),   cmocka_unit_test(test_everything), cmocka_unit_test(test_masking),
-	    cmocka_unit_test(test_refused), cmocka_unit_test(test_connection), cmocka_unit_test(test_payload_limits),
-	    cmocka_unit_test(test_batch),   cmocka_unit_test(test_full),       cmocka_unit_test(test_size),
+	    CASE(test_plain),       CASE(test_everything),     CASE(test_masking), CASE(test_refused),
+	    CASE(test_connection),  CASE(test_payload_limits), CASE(test_batch),   CASE(test_full),
+	    CASE(test_send_buffer), CASE(test_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
