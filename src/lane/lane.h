@@ -153,6 +153,7 @@ struct lane_early {
 /* A lane: its classes, and what is known of its inspector. */
 struct lane {
 	uint32_t classes;
+	uint32_t first; /* the class that the next tick begins at */
 	bool breaker, report_only;
 	uint64_t hung_ns; /* 0: never */
 	uint64_t now_ns;  /* of the last tick */

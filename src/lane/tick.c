@@ -346,9 +346,8 @@ static bool down_for_long(const struct lane *l, uint64_t now)
 static bool tick_class(struct step *s, uint64_t now)
 {
 	struct lane_class *c = s->c;
+	bool more;
 
-	if (!lane_room(s->out))
-		return true;
 	if (lane_passing(c)) {
 		c->blind = false;
 		tick_passing(s, now);
@@ -361,13 +360,13 @@ static bool tick_class(struct step *s, uint64_t now)
 		lane_turn(c, s->l->down_reason);
 	if (c->turning)
 		return turn(s, now);
-	if (settle_late(s))
-		return true;
+	more = settle_late(s);
+	/* Also where more is left each time: a class that late packets keep busy is the one to be opened. */
 	if (c->state == STATE_PROBING)
 		judge_probe(c, now);
 	else
 		judge_window(s, now);
-	return c->turning;
+	return more || c->turning;
 }
 
 /* Does somebody wait for the inspector? */
@@ -398,9 +397,15 @@ bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns,
 
 	l->now_ns = now_ns;
 	watch_progress(l, now_ns);
-	for (unsigned i = 0; i < l->classes; i++) {
+	for (unsigned n = 0; n < l->classes; n++) {
+		unsigned i = (l->first + n) % l->classes;
 		struct step s = {.l = l, .c = &l->class[i], .class = i, .early = early[i], .out = out};
 
+		/* Whoever finds no room is the first one of the next step: no class keeps others waiting. */
+		if (!lane_room(out)) {
+			l->first = i;
+			return true;
+		}
 		more |= tick_class(&s, now_ns);
 	}
 	return more;

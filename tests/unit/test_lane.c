@@ -17,8 +17,8 @@
 
 static struct lane l;
 static struct lane_class *c;
-static struct lane_early slots[CHANNEL_WINDOW];
-static struct lane_early *const early[CHANNEL_CLASSES] = {slots};
+static struct lane_early slots[CHANNEL_WINDOW], others_slots[CHANNEL_WINDOW];
+static struct lane_early *const early[CHANNEL_CLASSES] = {slots, others_slots};
 static struct lane_orders out;
 static struct lane_sample k; /* the kernel, as the next sample shows it */
 static uint64_t now, sequence;
@@ -39,6 +39,7 @@ static void start(bool fail_open)
 
 	memset(&l, 0, sizeof(l));
 	memset(slots, 0, sizeof(slots));
+	memset(others_slots, 0, sizeof(others_slots));
 	now = 1000 * MS;
 	sequence = 0;
 	k = (struct lane_sample){.coherent = true};
@@ -704,6 +705,41 @@ static void what_is_late_marks_its_connection(void **state)
 	order_is(0, ORDER_BATCH, 605, SPW_DROP);
 }
 
+/* Marks of spilled flows take all the room that a step's orders have, each time. */
+static void a_class_that_fills_the_orders_keeps_no_other_waiting(void **state)
+{
+	struct lane_class *other = &l.class[1];
+	const struct lane_sample one = {.ids = 1, .held = 1, .coherent = true};
+
+	(void)state;
+	l.classes = 2;
+	lane_class_init(other, &c->config, now);
+	c->config.spill_mask = 0x300;
+	arrive(3000, 3000);
+	lane_sample(other, &one, now);
+	assert_true(tick_after(DEADLINE));
+	assert_true(c->settled > 0);
+	carry_out();
+	assert_true(lane_tick(&l, early, now, &out));
+	assert_int_equal(other->settled, 1);
+	/* And has not to wait itself. */
+	assert_true(c->settled > 400);
+}
+
+/* More is late at each step than a step settles. */
+static void a_class_that_is_late_at_every_step_is_opened(void **state)
+{
+	(void)state;
+	c->config.spill_mask = 0x300;
+	for (int i = 0; i < 300 && !c->turning; i++) {
+		arrive(600, 600);
+		(void)tick_after(MS);
+		carry_out();
+	}
+	assert_true(c->turning);
+	assert_int_equal(c->reason, REASON_LATE);
+}
+
 static void report_only_accepts_and_books_what_was_said(void **state)
 {
 	(void)state;
@@ -784,6 +820,8 @@ int main(void)
 	    cmocka_unit_test_setup(marks_keep_the_other_bits, before_each),
 	    cmocka_unit_test_setup(connections_are_set_one_by_one_where_there_are_any, before_each),
 	    cmocka_unit_test_setup(what_is_late_marks_its_connection, before_each),
+	    cmocka_unit_test_setup(a_class_that_fills_the_orders_keeps_no_other_waiting, before_each),
+	    cmocka_unit_test_setup(a_class_that_is_late_at_every_step_is_opened, before_each),
 	    cmocka_unit_test_setup(report_only_accepts_and_books_what_was_said, before_each),
 	    cmocka_unit_test_setup(a_quiet_lane_is_looked_at_seldom_where_an_arrival_wakes, before_each),
 	    cmocka_unit_test_setup(work_in_one_step_is_bounded, before_each),
