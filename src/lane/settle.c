@@ -64,15 +64,6 @@ static uint32_t policy_code(bool shut)
 	return shut ? SPW_DROP : SPW_ACCEPT;
 }
 
-/* The class's policy for this reason, for all up to id; for this one alone where its flow is to be marked. */
-static void emit_policy(struct step *s, uint32_t id, enum lane_reason reason)
-{
-	if (marks_spilled(s->c, reason))
-		emit_spilled(s, id);
-	else
-		lane_emit_batch(s, id, policy_code(lane_shuts(&s->c->config, reason)));
-}
-
 static void left(struct lane_class *c, uint64_t settled, uint64_t packets)
 {
 	c->settled = settled;
@@ -80,14 +71,13 @@ static void left(struct lane_class *c, uint64_t settled, uint64_t packets)
 	c->missing_for = 0;
 }
 
-/* Ids up to `upto`, none of them answered early, go by policy. */
-static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason reason)
+/* Ids up to `upto`, none of them answered early, go by policy: into the books. */
+static void book_by_policy(struct step *s, uint64_t upto, enum lane_reason reason)
 {
 	struct lane_class *c = s->c;
 	uint64_t ids = upto - c->settled, n = ids - lane_take_flushed(c, ids);
 	bool shut = lane_shuts(&c->config, reason);
 
-	emit_policy(s, (uint32_t)upto, reason);
 	if (c->pool || c->hiding)
 		lane_pool(c, reason, shut, n);
 	else
@@ -97,11 +87,18 @@ static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason rea
 	left(c, upto, ids);
 }
 
-/* The same, one at a time: a batch verdict carries no connection. */
-static void settle_one_by_policy(struct step *s, uint64_t upto, enum lane_reason reason)
+static void settle_by_policy(struct step *s, uint64_t upto, enum lane_reason reason)
+{
+	lane_emit_batch(s, (uint32_t)upto, policy_code(lane_shuts(&s->c->config, reason)));
+	book_by_policy(s, upto, reason);
+}
+
+/* One at a time, each with its mark: a batch verdict carries no connection. */
+static void settle_one_marked(struct step *s, uint64_t upto, enum lane_reason reason)
 {
 	(void)upto;
-	settle_by_policy(s, s->c->settled + 1, reason);
+	emit_spilled(s, (uint32_t)(s->c->settled + 1));
+	book_by_policy(s, s->c->settled + 1, reason);
 }
 
 static void book_answer(struct step *s, const struct channel_answer *a, uint64_t packets)
@@ -184,7 +181,10 @@ static void settle_unanswered(struct step *s, const struct lane_early *e, enum l
 	bool shut = lane_shuts(&c->config, reason);
 	uint64_t n = 1 - lane_take_flushed(c, 1);
 
-	emit_policy(s, (uint32_t)e->id, reason);
+	if (marks_spilled(c, reason))
+		emit_spilled(s, (uint32_t)e->id);
+	else
+		lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
 	lane_book_policy(c, reason, shut, n);
 	c->window_late += n;
 	left(c, e->id, 1);
@@ -234,13 +234,17 @@ static bool advance(struct step *s, uint64_t upto, enum lane_reason reason,
 	return true;
 }
 
+/*
+ * For an id that is not held, some kernels look through all that is: where gaps may be among the ids, none is named by
+ * itself, and no flow marked. Its next late packet marks it.
+ */
 bool lane_settle(struct step *s, uint64_t upto, enum lane_reason reason)
 {
-	bool all;
+	bool all, singly = marks_spilled(s->c, reason) && !s->c->hiding;
 
 	if (!lane_pool_takes(s->c, reason, lane_shuts(&s->c->config, reason)))
 		return false;
-	all = advance(s, upto, reason, marks_spilled(s->c, reason) ? settle_one_by_policy : settle_by_policy);
+	all = advance(s, upto, reason, singly ? settle_one_marked : settle_by_policy);
 	s->c->owed = most(s->c->owed, s->c->settled);
 	lane_release_early(s);
 	return all;

@@ -705,6 +705,36 @@ static void what_is_late_marks_its_connection(void **state)
 	order_is(0, ORDER_BATCH, 605, SPW_DROP);
 }
 
+/* For an id that is not held, the kernel would look through all that is. */
+static void where_gaps_may_be_nothing_late_is_named_by_itself(void **state)
+{
+	(void)state;
+	c->config.spill_mask = 0x300;
+	arrive(600, 500);
+	assert_int_equal(c->hiding, 100);
+	tick_after(DEADLINE);
+	assert_int_equal(out.count, 1);
+	order_is(0, ORDER_BATCH, 600, SPW_ACCEPT);
+	carry_out();
+	sample();
+	assert_int_equal(c->books.spilled[REASON_LATE], 500);
+	assert_int_equal(c->books.spilled[REASON_FULL], 100);
+	/* The flow's next one marks it. */
+	arrive(1, 1);
+	tick_after(DEADLINE);
+	order_is(0, ORDER_ONE, 601, SPW_ACCEPT);
+	assert_int_equal(out.order[0].set, SPW_VERDICT_CT_MARK);
+	carry_out();
+	/* One whose message the engine itself has seen was held. */
+	arrive(3, 2);
+	lane_discarded(c, slots, 603, REASON_LATE);
+	tick_after(DEADLINE);
+	assert_int_equal(out.count, 3);
+	order_is(0, ORDER_BATCH, 602, SPW_ACCEPT);
+	order_is(1, ORDER_ONE, 603, SPW_ACCEPT);
+	order_is(2, ORDER_BATCH, 604, SPW_ACCEPT);
+}
+
 /* Marks of spilled flows take all the room that a step's orders have, each time. */
 static void a_class_that_fills_the_orders_keeps_no_other_waiting(void **state)
 {
@@ -820,6 +850,7 @@ int main(void)
 	    cmocka_unit_test_setup(marks_keep_the_other_bits, before_each),
 	    cmocka_unit_test_setup(connections_are_set_one_by_one_where_there_are_any, before_each),
 	    cmocka_unit_test_setup(what_is_late_marks_its_connection, before_each),
+	    cmocka_unit_test_setup(where_gaps_may_be_nothing_late_is_named_by_itself, before_each),
 	    cmocka_unit_test_setup(a_class_that_fills_the_orders_keeps_no_other_waiting, before_each),
 	    cmocka_unit_test_setup(a_class_that_is_late_at_every_step_is_opened, before_each),
 	    cmocka_unit_test_setup(report_only_accepts_and_books_what_was_said, before_each),
