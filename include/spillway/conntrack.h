@@ -41,12 +41,12 @@ enum spw_conntrack_info {
 struct spw_conntrack_tuple {
 	uint8_t source[16]; /* as on the wire; IPv4: the first four bytes */
 	uint8_t destination[16];
-	uint16_t source_port; /* host byte order; 0: none. ICMP: its identifier, in both */
+	uint16_t source_port; /* host byte order; 0: none. ICMP: its identifier, in both; 0 in `reply`: not known */
 	uint16_t destination_port;
-	uint16_t zone;    /* of this direction alone; 0 where spw_conntrack.zone holds for both */
-	uint8_t family;   /* 4 or 6; 0: not told */
-	uint8_t protocol; /* IPPROTO_* */
-	uint8_t icmp_type;
+	uint16_t zone;     /* of this direction alone; 0 where spw_conntrack.zone holds for both */
+	uint8_t family;    /* 4 or 6; 0: not told */
+	uint8_t protocol;  /* IPPROTO_* */
+	uint8_t icmp_type; /* of the original direction; in `reply` 0: not known */
 	uint8_t icmp_code;
 	uint8_t reserved[2];
 };

@@ -146,7 +146,7 @@ static void take_port(const struct nf_conntrack *ct, enum nf_conntrack_attr attr
 		*to = ntohs(*to);
 }
 
-/* The library keeps type, code and identifier once, for both directions. */
+/* The library tells type, code and identifier of the original direction alone. */
 static void take_icmp(const struct nf_conntrack *ct, struct spw_conntrack_tuple *t)
 {
 	TAKE(ct, ATTR_ICMP_TYPE, &t->icmp_type);
@@ -166,7 +166,7 @@ static bool take_tuple(const struct nf_conntrack *ct, const struct direction *d,
 	TAKE(ct, d->zone, &t->zone);
 	take_port(ct, d->source_port, &t->source_port);
 	take_port(ct, d->destination_port, &t->destination_port);
-	if (t->protocol == IPPROTO_ICMP || t->protocol == IPPROTO_ICMPV6)
+	if (d == &forth && (t->protocol == IPPROTO_ICMP || t->protocol == IPPROTO_ICMPV6))
 		take_icmp(ct, t);
 	return t->family;
 }
