@@ -41,9 +41,11 @@ void lane_emit_batch(struct step *s, uint32_t id, uint32_t code)
 }
 
 /* A flow of which packets are let go for being late is to be known by its connection's mark. */
-static bool marks_spilled(const struct lane_class *c, enum lane_reason reason)
+static bool marks_spilled(const struct step *s, enum lane_reason reason)
 {
-	return c->config.spill_mask && reason == REASON_LATE && !lane_shuts(&c->config, reason);
+	const struct lane_config *config = &s->c->config;
+
+	return config->spill_mask && reason == REASON_LATE && !lane_shuts(config, reason) && !s->l->report_only;
 }
 
 static void emit_spilled(struct step *s, uint32_t id)
@@ -130,18 +132,30 @@ static uint32_t marked(const struct lane_config *config, uint32_t mark)
 	return (mark & ~config->mark_mask) | (config->mark & config->mark_mask);
 }
 
+/* Of an inspector that only reports, nothing is set; and where it wants another mark, it does not tell the packet's. */
+static uint32_t what_is_set(const struct step *s, const struct channel_answer *a, uint32_t code)
+{
+	uint32_t set = s->l->report_only ? 0 : a->set & ~CHANNEL_TRUSTED;
+
+	if (a->verdict == CHANNEL_POISONED)
+		return 0;
+	if (!s->c->config.mark_mask || code == SPW_DROP || (s->l->report_only && (a->set & SPW_VERDICT_MARK)))
+		return set;
+	return set | SPW_VERDICT_MARK;
+}
+
+static uint32_t code_of(const struct step *s, const struct channel_answer *a)
+{
+	if (a->verdict == CHANNEL_POISONED)
+		return policy_code(lane_shuts(&s->c->config, REASON_POISON));
+	return s->l->report_only ? SPW_ACCEPT : a->verdict;
+}
+
 static void emit_answer(struct step *s, const struct channel_answer *a, uint64_t last)
 {
 	const struct lane_config *config = &s->c->config;
-	uint32_t code = a->verdict == CHANNEL_POISONED ? policy_code(lane_shuts(config, REASON_POISON)) : a->verdict;
-	uint32_t set = a->verdict == CHANNEL_POISONED ? 0 : a->set & ~CHANNEL_TRUSTED;
+	uint32_t code = code_of(s, a), set = what_is_set(s, a, code);
 
-	if (s->l->report_only && a->verdict != CHANNEL_POISONED) {
-		code = SPW_ACCEPT;
-		set &= ~SPW_VERDICT_PAYLOAD;
-	}
-	if (config->mark_mask && code != SPW_DROP && a->verdict != CHANNEL_POISONED)
-		set |= SPW_VERDICT_MARK;
 	if (!set && (code == SPW_ACCEPT || code == SPW_DROP)) {
 		lane_emit_batch(s, (uint32_t)last, code);
 		return;
@@ -181,7 +195,7 @@ static void settle_unanswered(struct step *s, const struct lane_early *e, enum l
 	bool shut = lane_shuts(&c->config, reason);
 	uint64_t n = 1 - lane_take_flushed(c, 1);
 
-	if (marks_spilled(c, reason))
+	if (marks_spilled(s, reason))
 		emit_spilled(s, (uint32_t)e->id);
 	else
 		lane_emit_batch(s, (uint32_t)e->id, policy_code(shut));
@@ -240,7 +254,7 @@ static bool advance(struct step *s, uint64_t upto, enum lane_reason reason,
  */
 bool lane_settle(struct step *s, uint64_t upto, enum lane_reason reason)
 {
-	bool all, singly = marks_spilled(s->c, reason) && !s->c->hiding;
+	bool all, singly = marks_spilled(s, reason) && !s->c->hiding;
 
 	if (!lane_pool_takes(s->c, reason, lane_shuts(&s->c->config, reason)))
 		return false;

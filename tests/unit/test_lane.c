@@ -780,6 +780,51 @@ static void report_only_accepts_and_books_what_was_said(void **state)
 	assert_int_equal(c->books.dropped, 3);
 }
 
+/* Nor does anything else of a verdict have an effect, now or on later packets of a connection. */
+static void report_only_sets_nothing(void **state)
+{
+	struct channel_answer a = {.first = 1,
+				   .last = 1,
+				   .verdict = SPW_ACCEPT,
+				   .set = SPW_VERDICT_MARK | SPW_VERDICT_PRIORITY | SPW_VERDICT_CT_MARK |
+					  SPW_VERDICT_CT_LABELS | SPW_VERDICT_PAYLOAD,
+				   .mark = 9,
+				   .payload_len = 20,
+				   .conntrack = {.mark = 1, .mark_mask = 1, .labels = {1}, .labels_mask = {1}}};
+
+	(void)state;
+	l.report_only = true;
+	c->config.conntrack = true;
+	c->config.spill_mask = 0x300;
+	arrive(5, 5);
+	assert_int_equal(give(a), ANSWER_TAKEN);
+	a.first = a.last = 2;
+	a.set = CHANNEL_TRUSTED | SPW_VERDICT_CT_MARK;
+	assert_int_equal(give(a), ANSWER_TAKEN);
+	order_is(0, ORDER_BATCH, 2, SPW_ACCEPT);
+	assert_int_equal(out.payloads, 0);
+	assert_int_equal(c->books.modified, 1);
+	assert_int_equal(c->books.trusted, 1);
+	/* The class's own mark is on inspected packets, where theirs is known. */
+	c->config.mark_mask = 0xff00;
+	c->config.mark = 0x500;
+	a.first = a.last = 3;
+	a.set = SPW_VERDICT_PRIORITY;
+	assert_int_equal(give(a), ANSWER_TAKEN);
+	order_is(1, ORDER_ONE, 3, SPW_ACCEPT);
+	assert_int_equal(out.order[1].set, SPW_VERDICT_MARK);
+	assert_int_equal(out.order[1].mark, 0x509);
+	a.first = a.last = 4;
+	a.set = SPW_VERDICT_MARK;
+	assert_int_equal(give(a), ANSWER_TAKEN);
+	order_is(2, ORDER_BATCH, 4, SPW_ACCEPT);
+	/* What is late is spilled all the same, and nobody's flow is marked. */
+	tick_after(DEADLINE);
+	order_is(2, ORDER_BATCH, 5, SPW_ACCEPT);
+	assert_int_equal(out.count, 3);
+	assert_int_equal(c->books.spilled[REASON_LATE], 1);
+}
+
 static void a_quiet_lane_is_looked_at_seldom_where_an_arrival_wakes(void **state)
 {
 	const uint64_t often = lane_step_ns(&l, 1);
@@ -854,6 +899,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_class_that_fills_the_orders_keeps_no_other_waiting, before_each),
 	    cmocka_unit_test_setup(a_class_that_is_late_at_every_step_is_opened, before_each),
 	    cmocka_unit_test_setup(report_only_accepts_and_books_what_was_said, before_each),
+	    cmocka_unit_test_setup(report_only_sets_nothing, before_each),
 	    cmocka_unit_test_setup(a_quiet_lane_is_looked_at_seldom_where_an_arrival_wakes, before_each),
 	    cmocka_unit_test_setup(work_in_one_step_is_bounded, before_each),
 	};
