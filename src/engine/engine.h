@@ -88,7 +88,7 @@ struct engine_page {
 	/* Packets that passed before the queue by their connections' mark, by the rules' counters; the keeper writes.
 	 */
 	struct engine_marked {
-		uint64_t last, passed; /* the counter's last reading; what it has counted since the first one */
+		uint64_t base, passed; /* what the counter has counted since the first reading: it, less its base */
 		bool begun;
 	} marked[CHANNEL_CLASSES][ENGINE_MARKED];
 	uint64_t cutoff; /* bytes of a flow, from which on it may be shed */

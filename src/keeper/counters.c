@@ -67,22 +67,30 @@ static bool read_least(struct keeper *k, struct keeper_lane *l, unsigned i, cons
 	return true;
 }
 
-/* A counter that is less than before has been made anew with its rule. */
+/*
+ * A counter that is less than before has been made anew with its rule: its base, modulo 2^64, goes down by what had
+ * passed. What is read off the page is one store, and whoever comes after a death between the two goes on from 0.
+ */
+void keeper_note_marked(struct engine_marked *m, uint64_t packets)
+{
+	if (!m->begun)
+		__atomic_store_n(&m->base, packets, __ATOMIC_RELEASE);
+	else if (packets < m->base + m->passed)
+		__atomic_store_n(&m->base, -m->passed, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->passed, packets - m->base, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->begun, true, __ATOMIC_RELEASE);
+}
+
 static void read_marked(struct keeper *k, const struct keeper_lane *l, unsigned i, enum engine_marked_kind kind)
 {
 	static const enum spw_counter_kind kinds[ENGINE_MARKED] = {
 	    [ENGINE_MARKED_TRUSTED] = SPW_COUNTER_TRUSTED, [ENGINE_MARKED_SPILLED] = SPW_COUNTER_SPILLED};
-	struct engine_marked *m = &l->page->marked[i][kind];
-	uint64_t packets = 0, bytes, before = m->last;
+	uint64_t packets = 0, bytes;
 	int err = k->counter.fd < 0 ? -EBADF
 				    : spw_counter_read(&k->counter, l->page->queue[i], kinds[kind], &packets, &bytes);
 
-	if (err && err != -ENOENT)
-		return;
-	m->last = packets;
-	if (m->begun)
-		__atomic_store_n(&m->passed, m->passed + packets - (packets < before ? 0 : before), __ATOMIC_RELAXED);
-	m->begun = true;
+	if (!err || err == -ENOENT)
+		keeper_note_marked(&l->page->marked[i][kind], packets);
 }
 
 static void read_marks(struct keeper *k, const struct keeper_lane *l, unsigned i, const struct lane_class *c)

@@ -91,6 +91,8 @@ void keeper_show_gates(struct keeper *k, const struct keeper_lane *l);
 /* Class i, `c`, is about to be bound. With length 0 all passes from then on: its counter is read before. */
 void keeper_begin_counting(struct keeper *k, struct keeper_lane *l, unsigned i, struct lane_class *c);
 void keeper_read_counters(struct keeper *k, uint64_t now_ns);
+/* A rules' counter reads so much. A keeper that dies in here at any instruction loses nothing of it. */
+void keeper_note_marked(struct engine_marked *m, uint64_t packets);
 
 /* upgrade.c */
 int keeper_upgrade(struct keeper *k, uint32_t number);
