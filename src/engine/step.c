@@ -27,7 +27,7 @@
 #define TICK_NS         5000000u /* lateness is judged at least so often, whatever answers wait */
 #define DISCARDS_A_STEP 512
 #define DISCARD_MOST    64  /* messages in one call */
-#define UNSEEN_STEPS    64  /* a thousand packets each */
+#define UNSEEN_STEPS    64  /* a thousand packets each, 255 where they are marked; the rest stays due before all else */
 #define GONE_STEPS      128 /* for the answers of one that is gone, at most */
 #define RECEIVE_TRIES   100
 #define STOP_ROUNDS     5000 /* of a millisecond each, at most */
