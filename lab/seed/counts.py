@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rows 'counts' and 'hooks': what a full queue does to 100 datagrams, to the packet, and what stands behind it."""
+from lib import books
 from lib.traffic import Datagrams
 
 SENT, LENGTH = 100, 16
@@ -21,9 +22,8 @@ def _exact(bench, interceptor, datagrams, family, fail_open):
         datagrams.send(SENT)
         at_once = datagrams.receive()
         kernel = bench.b.queues()[0]
-    after = datagrams.receive(expected=at_once + LENGTH, timeout=LENGTH * 0.05 + 3, quiet=2)
-    left = interceptor.wait_held(0, timeout=3)
-    book = interceptor.queue()
+    after = datagrams.receive(expected=at_once + LENGTH, timeout=LENGTH * 0.05 + 20, quiet=10)
+    book = books.settled(interceptor)
     name = f"counts_v{family}_{state}"
     check = bench.report.check
     passed, dropped = (OVER, 0) if fail_open else (0, OVER)
@@ -33,7 +33,7 @@ def _exact(bench, interceptor, datagrams, family, fail_open):
     order = list(range(LENGTH, SENT)) + list(range(LENGTH)) if fail_open else list(range(LENGTH))
     check(name + "_delivered_after", datagrams.arrived == order,
           f"{after} delivered in all, " + ("those held come last" if fail_open else "in order, none missing before 16"))
-    columns = (book["inspected"]["accepted"], book["shut"]["full"], book["kernel"]["queue_dropped"], left)
+    columns = (book["inspected"]["accepted"], book["shut"]["full"], book["kernel"]["queue_dropped"], book["held"])
     check(name + "_books", columns == (LENGTH, dropped, dropped, 0),
           "status: inspected {}, shut full {}, kernel's drops {}, held {}".format(*columns))
     came = bench.b.packets("filter", "NFQUEUE", family)
