@@ -54,12 +54,13 @@ def holds(what, fact):
         raise AssertionError(what)
 
 
-def until(what, fact, seconds=20, step=0.01):
+def until(what, fact, seconds=20, step=0.01, show=None):
     """Waits until fact() holds: for things that happen in another process, on a machine that may be busy. step: the pause
-    between two looks, longer where a look is dear."""
+    between two looks, longer where a look is dear. show(): what is there, where it does not come to hold."""
     end = time.monotonic() + seconds * hosts.PATIENCE
     while not fact():
-        holds(f"{what}: not within {seconds} s", time.monotonic() < end)
+        if time.monotonic() >= end:
+            raise AssertionError(f"{what}: not within {seconds} s" + (f": {show()}" if show else ""))
         time.sleep(step)
 
 
