@@ -361,11 +361,24 @@ void engine_open_eyes(struct engine *e)
 	e->page->discarding = 0;
 }
 
+/*
+ * Time passes in the core. Where more answers wait, it waits for them, a little; but no longer, where answers that keep
+ * coming fill the orders each time: other packets' deadlines go on. `now`: of this step's beginning.
+ */
+static bool tick(struct engine *e, unsigned taken, uint64_t now, int *error)
+{
+	if (taken == ANSWERS_A_STEP && now - e->lane.now_ns < TICK_NS)
+		return true;
+	if (!*error && !lane_room(&e->orders))
+		*error = engine_commit(e);
+	return lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+}
+
 bool engine_step(struct engine *e)
 {
 	uint64_t now = clock_ns();
 	unsigned taken;
-	bool more;
+	bool more, changed;
 	int error = 0;
 
 	e->page->ticked_ns = now;
@@ -373,16 +386,16 @@ bool engine_step(struct engine *e)
 	e->lane.busy = e->answers && __atomic_load_n(&e->answers->hand.busy, __ATOMIC_RELAXED);
 	if (!engine_answers_wait(e) || now - e->looked_ns >= LOOK_NS)
 		error = engine_look_all(e);
-	/* Before time passes: what is answered is not late. Where more answers wait, time waits for them, a little. */
+	/* Before time passes: what is answered is not late. */
 	taken = take_answers(e);
-	more = (taken == ANSWERS_A_STEP && now - e->lane.now_ns < TICK_NS) ||
-	       lane_tick(&e->lane, e->early, clock_ns(), &e->orders);
+	changed = e->orders.payloads;
+	more = tick(e, taken, now, &error);
 	if (e->lane.stalled)
 		engine_tell(e, 2);
 	else
 		e->told &= ~2u;
 	e->changed |= more;
-	if (e->orders.payloads || taken > ANSWERS_A_STEP / 2)
+	if (changed || e->orders.payloads || taken > ANSWERS_A_STEP / 2)
 		engine_wake_inspector();
 	if (!error)
 		error = engine_commit(e);

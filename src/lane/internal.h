@@ -41,7 +41,6 @@ bool lane_pool_takes(const struct lane_class *c, enum lane_reason reason, bool s
 
 /* settle.c */
 const struct lane_early *lane_early_at(const struct step *s, uint64_t id);
-bool lane_room(const struct lane_orders *out);
 void lane_emit_batch(struct step *s, uint32_t id, uint32_t code);
 bool lane_settle(struct step *s, uint64_t upto, enum lane_reason reason);
 bool lane_skip_gaps(struct step *s, uint64_t upto);

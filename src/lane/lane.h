@@ -227,6 +227,9 @@ void lane_sample(struct lane_class *c, const struct lane_sample *now, uint64_t n
 enum lane_result lane_answer(struct lane *l, struct lane_early *const *early, const struct channel_answer *a,
 			     uint64_t sequence, struct lane_orders *out);
 
+/* Can more be ordered? Else a tick settles nothing: carry the orders out before it. */
+bool lane_room(const struct lane_orders *out);
+
 /*
  * Time goes on: settles what is late or due, opens, probes and closes. `early[i]`: the slots of class i. True where
  * more is to be done at once: carry the orders out and call again.
