@@ -17,4 +17,8 @@ class Bench(experiment.Bench):
 
     def queue_rule(self, protocol="tcp"):
         """The seed's rule, word for word but for the protocol."""
-        return f"-A INPUT -p {protocol} -m mac --mac-source {self.a.mac} -j NFQUEUE --queue-num 0"
+        return f"-A {self.match(protocol)} -j NFQUEUE --queue-num 0"
+
+    def match(self, protocol="tcp"):
+        """What that rule queues: iptables words that begin with the hook."""
+        return f"INPUT -p {protocol} -m mac --mac-source {self.a.mac}"

@@ -35,9 +35,8 @@ def row(bench):
 def _in_one_stream(bench, gso):
     """The goal's comparison: once the flow has been let go, the rules with the gate and no rules in turn. Whole streams
     have the time until then too, but differ among themselves by more than the goal allows."""
-    match = f"INPUT -p tcp -m mac --mac-source {bench.a.mac}"
-    with bench.interceptor(True, gso=gso, **CASES[""]) as interceptor, gate.rules(bench, match):
-        states = gate.beside(bench, interceptor, match)
+    with bench.interceptor(True, gso=gso, **CASES[""]) as interceptor, gate.rules(bench, bench.match()):
+        states = gate.beside(bench, interceptor, bench.match())
         phases.compare(bench, interceptor, f"gate_gso_{gso}_stream", {name: states[name] for name in ("nothing", "gate")}, "nothing",
                        GOAL, lambda: time.sleep(1))
 
@@ -51,7 +50,7 @@ def _gate(bench, name, seconds, gso, options):
     """Mbit/s, and the share that was inspected all the same."""
     whole = gso == "on"
     with bench.interceptor(True, gso=gso, **options) as interceptor, \
-            gate.rules(bench, f"INPUT -p tcp -m mac --mac-source {bench.a.mac}"):
+            gate.rules(bench, bench.match()):
         rate = Stream(bench.a, bench.b, seconds).run().mbits()
         interceptor.wait_held(0, timeout=3)
         queue, counts = gate.settled(bench, interceptor, whole=whole)
