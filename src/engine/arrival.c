@@ -4,7 +4,8 @@
  * time, and its first packet's time is known. Costs the packets of a busy lane nothing. Reads no packet.
  *
  * By the socket, where the inspector does not read it; one that does may have emptied it before the kernel looks
- * whether it still is a reason to wake us, so it rings the bell first.
+ * whether it still is a reason to wake us, so it rings the bell first. And by the gate, where there is one, which asks
+ * no inspector.
  */
 #include "engine/internal.h"
 
@@ -26,6 +27,14 @@ static bool await(struct engine *e, unsigned i)
 		return false;
 	e->awaited |= 1u << i;
 	return true;
+}
+
+void engine_await_bell(struct engine *e, unsigned i)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+
+	if (e->arrivals >= 0 && !epoll_ctl(e->arrivals, EPOLL_CTL_ADD, e->gate[i].fd[GATE_FD_BELL], &event))
+		e->rings |= 1u << i;
 }
 
 static void forget(struct engine *e, unsigned i)

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define FIRST_WORD_MS 5000
+#define ASLEEP_NS     200000000u
 
 static uint64_t next_look_ns(const struct engine *e)
 {
@@ -33,9 +34,10 @@ static uint64_t next_look_ns(const struct engine *e)
 	return e->looked_ns + step;
 }
 
-static uint64_t until_next_look(const struct engine *e)
+/* Asleep, too, it shows that it lives: gate and keeper wait for seconds. */
+static uint64_t until_next_look(const struct engine *e, bool asleep)
 {
-	uint64_t now = clock_ns(), next = next_look_ns(e);
+	uint64_t now = clock_ns(), next = asleep ? e->looked_ns + ASLEEP_NS : next_look_ns(e);
 
 	return next > now ? next - now : 0;
 }
@@ -60,18 +62,22 @@ static bool rest(struct engine *e, bool more)
 			      {.fd = e->awaited ? e->arrivals : -1, .events = POLLIN}};
 	struct timespec timeout = {0};
 	uint64_t rings;
+	bool asleep;
 
 	if (e->page->busy_ns && !more)
 		watch(e);
 	engine_ring(e, CHANNEL_RING_ANSWER);
+	asleep = !more && engine_gate_sleep(e);
 	if (!more && !engine_answers_wait(e))
-		timeout.tv_nsec = (long)until_next_look(e);
+		timeout.tv_nsec = (long)until_next_look(e, asleep);
 	(void)ppoll(p, 3, &timeout, NULL);
 	engine_ring(e, 0);
 	if (p[1].revents)
 		(void)!read(ENGINE_FD_BELL, &rings, sizeof(rings));
 	if (p[2].revents)
 		engine_arrived(e);
+	if (asleep)
+		engine_gate_wake(e);
 	if (!p[0].revents)
 		return false;
 	if (!e->orphan_ns)

@@ -53,7 +53,7 @@ enum engine_gift {
 	GIFTS_MAX
 };
 
-#define ENGINE_PAGE_VERSION 7u
+#define ENGINE_PAGE_VERSION 8u
 
 /* Connections that the rules let pass by their mark. */
 enum engine_marked_kind { ENGINE_MARKED_TRUSTED, ENGINE_MARKED_SPILLED, ENGINE_MARKED };

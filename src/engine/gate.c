@@ -67,6 +67,7 @@ static void attach(struct engine *e, unsigned i)
 	if (!load->begun)
 		load_start(load, &(struct load_config){.deadline_ns = c->deadline_ns, .never_shed = c->never_shed});
 	engine_gate_policy(e, i);
+	engine_await_bell(e, i);
 }
 
 void engine_gate_attach(struct engine *e)
@@ -120,6 +121,7 @@ void engine_gate_looked(struct engine *e, unsigned i, uint64_t admitted)
 		return;
 	look = (struct gate_look){.now_ns = clock_ns(), .admitted = admitted, .held = c->held, .oldest_ns = oldest(c)};
 	gate_look(e->gate[i].page, &e->gate_engine[i], &look);
+	e->gate_seen[i] = admitted;
 	shed(e, i, &look);
 }
 
@@ -176,4 +178,39 @@ void engine_gate_trust(struct engine *e)
 		if (__atomic_load_n(&e->answers->trusts, __ATOMIC_RELAXED) - e->trusts < CHANNEL_TRUSTS)
 			trust(e, &t);
 	}
+}
+
+/* A look at the class would show nothing new, and what comes next is admitted first. */
+static bool still(const struct engine *e, unsigned i)
+{
+	return e->rings & e->awaited & 1u << i && e->gate_told[i] && lane_calm(&e->lane.class[i]) &&
+	       engine_gate_step_ns(e, i) == UINT64_MAX && engine_gate_admitted(e, i) == e->gate_seen[i];
+}
+
+static bool all_still(const struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		if (!still(e, i))
+			return false;
+	return e->lane.inspector == e->inspector &&
+	       (!e->answers || __atomic_load_n(&e->answers->trusts, __ATOMIC_ACQUIRE) == e->trusts);
+}
+
+bool engine_gate_sleep(struct engine *e)
+{
+	if (!all_still(e))
+		return false;
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		gate_sleep(&e->gate[i]);
+	/* From here on it rings; what came before shows now. */
+	if (all_still(e))
+		return true;
+	engine_gate_wake(e);
+	return false;
+}
+
+void engine_gate_wake(struct engine *e)
+{
+	for (unsigned i = 0; i < e->lane.classes; i++)
+		gate_wake(&e->gate[i]);
 }

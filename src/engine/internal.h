@@ -19,12 +19,14 @@ struct engine {
 	struct lane_early *early[CHANNEL_CLASSES];
 	struct gate gate[CHANNEL_CLASSES]; /* page NULL: none */
 	struct gate_engine gate_engine[CHANNEL_CLASSES];
-	bool gate_told[CHANNEL_CLASSES]; /* whether its class passes: engine_gate_mode() */
-	uint64_t trusts;                 /* of the present inspector's, that were taken */
+	uint64_t gate_seen[CHANNEL_CLASSES]; /* admissions, at the last look */
+	bool gate_told[CHANNEL_CLASSES];     /* whether its class passes: engine_gate_mode() */
+	uint64_t trusts;                     /* of the present inspector's, that were taken */
 	struct lane_orders orders;
 	struct spw_verdicts *list;
 	int arrivals;     /* epoll: readable where something has come to an awaited class; -1: none */
 	uint32_t awaited; /* bits of classes */
+	uint32_t rings;   /* the same: whose gate's bell is heard there */
 	uint64_t looked_ns;
 	uint64_t answered_ns;    /* the last answer was taken */
 	uint64_t look_failed_ns; /* since then no look has succeeded; 0: they do */
@@ -46,6 +48,8 @@ void engine_arrivals_open(struct engine *e);
 bool engine_await_arrivals(struct engine *e);
 /* Tells the inspector to ring the bell: bits of enum channel_ring, beside what is awaited. */
 void engine_ring(struct engine *e, uint32_t when);
+/* Hears the bell of class i's gate, too. */
+void engine_await_bell(struct engine *e, unsigned i);
 /* Something has come: e->arrivals is readable. */
 void engine_arrived(struct engine *e);
 
@@ -92,6 +96,12 @@ void engine_gate_mode(struct engine *e, unsigned i);
 uint64_t engine_gate_step_ns(const struct engine *e, unsigned i);
 /* Takes the flows that the inspector trusts. */
 void engine_gate_trust(struct engine *e);
+/*
+ * Nothing waits in any class, nothing was admitted since the last look, and each has a gate that can ring: then they do
+ * at the next admission, until engine_gate_wake(). False: not so, look on.
+ */
+bool engine_gate_sleep(struct engine *e);
+void engine_gate_wake(struct engine *e);
 
 /* step.c */
 

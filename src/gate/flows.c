@@ -28,8 +28,26 @@ int gate_flow_set(struct gate *g, struct gate_key key, enum gate_state state, en
 	return (int)opts.retval;
 }
 
+/* What CPUs have counted of it and not yet brought there. */
+static void add_memos(const struct gate *g, const struct gate_key *key, struct gate_flow *flow)
+{
+	for (unsigned i = 0; i < g->cpu_count; i++) {
+		const struct gate_memo *m = &g->cpu[i].memo;
+		const uint64_t packets = __atomic_load_n(&m->packets, __ATOMIC_RELAXED);
+
+		if (!packets || memcmp(&m->key, key, sizeof(*key)) != 0)
+			continue;
+		flow->passed += packets;
+		flow->passed_bytes += __atomic_load_n(&m->bytes, __ATOMIC_RELAXED);
+	}
+}
+
 int gate_walk_begin(struct gate_walk *walk, struct gate *g)
 {
+	const int error = gate_refresh(g);
+
+	if (error)
+		return error;
 	*walk = (struct gate_walk){.g = g, .keys = calloc(PIECE, sizeof(*walk->keys))};
 	walk->flows = calloc(PIECE, sizeof(*walk->flows));
 	return walk->keys && walk->flows ? 0 : -ENOMEM;
@@ -73,6 +91,7 @@ int gate_walk_next(struct gate_walk *walk, struct gate_key *key, struct gate_flo
 	*key = walk->keys[walk->next];
 	*flow = walk->flows[walk->next];
 	*answered = walk->table == 1;
+	add_memos(walk->g, key, flow);
 	walk->next++;
 	return 1;
 }

@@ -40,6 +40,12 @@ struct {
 	__type(value, struct gate_flow);
 } oneway SEC(".maps"), twoway SEC(".maps");
 
+/* Readable where something was admitted while the engine slept; what is written there means nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1); /* the loader: a page */
+} bell SEC(".maps");
+
 /* This CPU's row. A softirq may interrupt its owner: so it is added to atomically. */
 static __always_inline struct gate_cpu *cpu_row(void)
 {
@@ -113,6 +119,14 @@ static __always_inline bool late(void)
 	return oldest && limit && older(READ(page.ticked_ns), oldest, limit);
 }
 
+static __noinline int ring_bell(void)
+{
+	uint64_t nothing = 0;
+
+	WRITE(page.sleeps, 0);
+	return (int)bpf_ringbuf_output(&bell, &nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
+}
+
 /*
  * Numbers the packet, and thereby books it. The flow's number is written before the packet is on its way, so it never
  * lags behind.
@@ -123,6 +137,9 @@ static __always_inline uint64_t admit(uint32_t length)
 	const uint64_t bytes = __sync_fetch_and_add(&page.admitted_bytes, length) + length;
 
 	WRITE(page.ring[number % GATE_RING], bytes);
+	/* Behind the count, which orders: an engine that falls asleep looks at that afterwards. */
+	if (READ(page.sleeps))
+		ring_bell();
 	return number;
 }
 
@@ -147,10 +164,14 @@ static __always_inline uint8_t leaving(uint32_t reason)
 static __always_inline void become(struct gate_flow *f, uint8_t state, uint8_t reason, uint64_t now,
 				   struct gate_cpu *cpu)
 {
+	const bool passed = f->state == GATE_FLOW_TRUSTED || f->state == GATE_FLOW_SPILLED;
+
 	f->pending = 0;
 	f->state = state;
 	f->reason = reason;
 	f->since_ns = now;
+	if (passed)
+		__sync_fetch_and_add(&page.turned, 1);
 	if (state > GATE_FLOW_TRUSTED && reason == REASON_LOAD)
 		__sync_fetch_and_add(&cpu->flows_shed, 1);
 }
@@ -240,6 +261,109 @@ static __always_inline void count_in(struct gate_flow *f, const struct packet *p
 		f->last_shut = shut;
 }
 
+static __always_inline bool same_key(const struct gate_key *a, const struct gate_key *b)
+{
+	uint64_t one[5], other[5], differ = 0;
+
+	__builtin_memcpy(one, a, sizeof(one));
+	__builtin_memcpy(other, b, sizeof(other));
+	for (uint32_t i = 0; i < 5; i++)
+		differ |= one[i] ^ other[i];
+	return !differ;
+}
+
+/* What the memo has counted goes to its flow, if that is still there. `f`: the flow of `key`. */
+static __always_inline void settle_memo(struct gate_memo *m, const struct gate_key *key, struct gate_flow *f)
+{
+	const uint64_t packets = m->packets, bytes = m->bytes;
+	struct gate_key its;
+	bool answered;
+
+	if (!packets)
+		return;
+	m->packets = 0;
+	m->bytes = 0;
+	if (!same_key(&m->key, key)) {
+		__builtin_memcpy(&its, &m->key, sizeof(its));
+		f = find(&its, &answered);
+	}
+	if (!f)
+		return;
+	f->passed += packets;
+	f->passed_bytes += bytes;
+}
+
+/*
+ * This CPU's next packets of the flow need no look at it, see recall(). TCP and UDP over IPv4; where nothing can be
+ * dropped, for else the second rule's program wants the packet noted. Not static, as parse().
+ */
+__noinline int remember(struct gate_flow *f, const struct packet *p, uint64_t now, uint32_t column,
+			struct gate_cpu *cpu)
+{
+	struct gate_memo *m;
+	uint32_t sequence;
+	const struct gate_key *key;
+
+	if (!f || !p || !cpu) /* for the verifier */
+		return 0;
+	key = &p->key;
+	if (READ(page.shuts) || key->address[0][0] || key->address[1][0] || (key->protocol != 6 && key->protocol != 17))
+		return 0;
+	m = &cpu->memo;
+	/* Whoever interrupts one that writes here goes without. */
+	sequence = READ(m->sequence);
+	if (sequence & 1 || __sync_val_compare_and_swap(&m->sequence, sequence, sequence + 1) != sequence)
+		return 0;
+	settle_memo(m, key, f);
+	m->now_ns = now;
+	m->turned = READ(page.turned);
+	/* Whoever changes the flow does that before he counts it there. */
+	barrier();
+	if (column_of(f, GATE_ADMITTED) != column)
+		m->now_ns = 0;
+	m->column = column;
+	m->address[0] = gate_key_network(key->address[p->direction ? 1 : 0][1]);
+	m->address[1] = gate_key_network(key->address[p->direction ? 0 : 1][1]);
+	m->ports =
+	    p->direction ? key->port[1] | (uint32_t)key->port[0] << 16 : key->port[0] | (uint32_t)key->port[1] << 16;
+	m->vlan = key->vlan;
+	m->protocol = key->protocol;
+	__builtin_memcpy(&m->key, key, sizeof(m->key));
+	barrier();
+	WRITE(m->sequence, sequence + 2);
+	return 0;
+}
+
+/*
+ * The column of a packet that belongs to the memo's flow and changes nothing of it; GATE_ADMITTED: it is to be looked
+ * up.
+ */
+static __always_inline uint32_t recall(struct __sk_buff *skb, uint32_t off, const struct packet *p, uint64_t now,
+				       struct gate_cpu *cpu)
+{
+	struct gate_memo *m = &cpu->memo;
+	const uint32_t sequence = READ(m->sequence), column = READ(m->column);
+	_Alignas(8) uint8_t ip[40];
+
+	if (READ(m->now_ns) != now || READ(m->turned) != READ(page.turned) || READ(page.shuts) || sequence & 1)
+		return GATE_ADMITTED;
+	if (bpf_skb_load_bytes(skb, off, ip, sizeof(ip)))
+		return GATE_ADMITTED;
+	/* No options, no fragment. */
+	if (ip[0] != 0x45 || *(uint16_t *)(ip + 6) & bpf_htons(0x3fff) || ip[9] != READ(m->protocol) ||
+	    (ip[9] == 6 && ip[33] & (TCP_FIN | TCP_SYN | TCP_RST)))
+		return GATE_ADMITTED;
+	if (*(uint32_t *)(ip + 12) != READ(m->address[0]) || *(uint32_t *)(ip + 16) != READ(m->address[1]) ||
+	    *(uint32_t *)(ip + 20) != READ(m->ports) || p->key.vlan != READ(m->vlan))
+		return GATE_ADMITTED;
+	barrier();
+	if (READ(m->sequence) != sequence)
+		return GATE_ADMITTED;
+	m->packets++;
+	m->bytes += p->length;
+	return column;
+}
+
 static __always_inline void note_tcp(struct gate_flow *f, const struct packet *p)
 {
 	const uint8_t me = 1 << (p->direction & 1);
@@ -309,6 +433,10 @@ static __noinline void start_again(struct gate_flow *f, const struct packet *p, 
 	f->directions = 1 << (p->direction & 1);
 	f->finished = 0;
 	f->going = 0;
+	if (same_key(&cpu->memo.key, &p->key)) {
+		cpu->memo.packets = 0;
+		cpu->memo.bytes = 0;
+	}
 	start(f, p, now, cpu);
 }
 
@@ -372,6 +500,8 @@ __noinline int known(struct gate_flow *f, const struct packet *p, uint64_t now, 
 		if (f->finished == 3 && f->state == GATE_FLOW_TRUSTED)
 			become(f, GATE_FLOW_INSPECT, 0, now, cpu);
 	}
+	if (f->state != GATE_FLOW_INSPECT && !f->pending && !closed && column < GATE_SHUT_BY)
+		remember(f, p, now, column, cpu);
 	return column;
 }
 
@@ -463,6 +593,14 @@ static __always_inline uint32_t decide(struct __sk_buff *skb, uint32_t off, uint
 
 	if (!cpu)
 		return GATE_ADMITTED;
+	if (column == GATE_ADMITTED) {
+		const uint32_t recalled = recall(skb, off, &p, now, cpu);
+
+		if (recalled != GATE_ADMITTED) {
+			book(cpu, recalled, p.length);
+			return recalled;
+		}
+	}
 	/* Whoever is trusted needs no inspector: only a shut by hand is for all. */
 	if (column == GATE_ADMITTED || (column >= GATE_SHUT_BY && column != GATE_SHUT_BY + REASON_MANUAL)) {
 		column = by_flow(skb, &p, off, now, column, cpu);

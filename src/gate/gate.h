@@ -26,22 +26,24 @@ struct gate_why {
 };
 
 /* The descriptors of an instance, in the order in which they are handed on; close-on-exec. */
-enum gate_fd { GATE_FD_PAGE, GATE_FD_CPUS, GATE_FD_ONEWAY, GATE_FD_TWOWAY, GATE_FD_TELL, GATE_FDS };
+enum gate_fd { GATE_FD_PAGE, GATE_FD_CPUS, GATE_FD_ONEWAY, GATE_FD_TWOWAY, GATE_FD_BELL, GATE_FD_TELL, GATE_FDS };
 
 /* An instance as one process has it. */
 struct gate {
-	int fd[GATE_FDS]; /* read-only: the last is -1 */
+	int fd[GATE_FDS]; /* read-only: the last two are -1 */
 	bool readonly;
 	unsigned cpu_count;
 	struct gate_page *page;     /* shared with the program; write by gate_set_*() and gate_look() alone */
+	uint64_t *bell_heard;       /* how far the bell's ring was read, */
+	const uint64_t *bell_rung;  /* and written. Read-only: both NULL */
 	const struct gate_cpu *cpu; /* rows of counters: gate_books(). Read-only: both are copies, see gate_refresh() */
 };
 
 /*
  * Loads the programs, with tables for `flows` flows each (1 to 16,777,216), and pins all of it into the new directory
- * `dir` on a BPF file system: the programs gate, shut, gate_tc and tell, the maps page, cpus, oneway and twoway. It
- * queues nothing at first: nobody has looked yet, so everything goes by the policy for `down`. All of it is there, or
- * on failure nothing; what a gate_load() that was killed has left is cleared up. Needs CAP_BPF and CAP_NET_ADMIN (or
+ * `dir` on a BPF file system: the programs gate, shut, gate_tc and tell, the maps page, cpus, oneway, twoway and bell.
+ * It queues nothing at first: nobody has looked yet, so everything goes by the policy for `down`. All of it is there,
+ * or on failure nothing; what a gate_load() that was killed has left is cleared up. Needs CAP_BPF and CAP_NET_ADMIN (or
  * CAP_SYS_ADMIN). -EEXIST: `dir` is there; -ENOTSUP: it is on no BPF file system; -EOPNOTSUPP: this build has no gate,
  * or the kernel can't do what the program needs; whatever else the kernel says.
  */
@@ -157,6 +159,13 @@ struct gate_engine {
  * can't be among the held ones, since these are the youngest.
  */
 void gate_look(struct gate_page *page, struct gate_engine *engine, const struct gate_look *look);
+
+/*
+ * The engine falls asleep: from now on an admission makes fd[GATE_FD_BELL] readable. Then look at gate_admitted(): what
+ * came before rings nothing. And it wakes: the bell is silent again.
+ */
+void gate_sleep(struct gate *g);
+void gate_wake(struct gate *g);
 
 /* Sums up the rows; the slot stays empty. Each word is whole, but a packet may be in `packets` and not yet in `bytes`.
  */

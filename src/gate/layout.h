@@ -8,9 +8,10 @@
 
 #include "lane/lane.h" /* enum lane_reason */
 
+#include <stddef.h>
 #include <stdint.h>
 
-#define GATE_VERSION 2u
+#define GATE_VERSION 3u
 #define GATE_RING    65536u /* admissions whose bytes are remembered: what a kernel's queue holds at most */
 #define GATE_ALL     65536u /* the share of new flows that means all of them */
 
@@ -66,6 +67,9 @@ struct gate_page {
 	uint64_t gone_bytes;             /* admitted_bytes behind the last one of these */
 	uint64_t settled;                /* every admission up to this one has been decided, for certain */
 	uint64_t oldest_ns;              /* arrival of the oldest that waits; 0: none does */
+	uint32_t sleeps;                 /* 1: it does; the next admission rings the bell, and writes 0 */
+	uint32_t
+	    turned; /* the program's, but seldom: flows that passed and are now something else; no memo outlives that */
 
 	/* The program. */
 	_Alignas(64) uint64_t admitted; /* admissions so far; each packet's number is the count with itself */
@@ -87,6 +91,34 @@ struct gate_slot {
 };
 
 /*
+ * A flow, the same for both directions: the lower end first (gate_key_sort()). IPv4 as ::ffff:a.b.c.d; ports and
+ * addresses in network byte order. ICMP echo has its identifier as both ports; what has no ports has 0.
+ */
+struct gate_key {
+	uint64_t address[2][2];
+	uint16_t port[2];
+	uint16_t vlan; /* host order; 0: none known */
+	uint8_t protocol;
+	uint8_t reserved;
+};
+
+/*
+ * The flow of a CPU's last packet, where it passes: its next packets within the same tick of the clock are known by
+ * their header alone, and neither tables nor flow are touched. They are counted here until one is looked up.
+ */
+struct gate_memo {
+	uint64_t now_ns;            /* it holds as long as the clock says this, */
+	uint32_t turned;            /* and gate_page.turned that */
+	uint32_t sequence;          /* odd: it is being changed */
+	uint32_t column;            /* enum gate_column */
+	uint32_t address[2], ports; /* IPv4's header's, as they are there */
+	uint16_t vlan;
+	uint8_t protocol, reserved;
+	uint64_t packets, bytes; /* of `key`, and not yet in its flow */
+	struct gate_key key;
+};
+
+/*
  * A row of counters; one for each CPU, so that two don't meet. What is admitted is counted in the page, and its column
  * stays empty here: each admission has its number from there, and one count is cheaper than two.
  */
@@ -102,18 +134,7 @@ struct gate_cpu {
 	uint64_t flows_shed; /* of these, taken away for load, at their start or later */
 	uint64_t flows_refused; /* the ones at their start */
 	_Alignas(64) struct gate_slot slot;
-};
-
-/*
- * A flow, the same for both directions: the lower end first (gate_key_sort()). IPv4 as ::ffff:a.b.c.d; ports and
- * addresses in network byte order. ICMP echo has its identifier as both ports; what has no ports has 0.
- */
-struct gate_key {
-	uint64_t address[2][2];
-	uint16_t port[2];
-	uint16_t vlan; /* host order; 0: none known */
-	uint8_t protocol;
-	uint8_t reserved;
+	_Alignas(64) struct gate_memo memo;
 };
 
 /* Counts are added plainly: two CPUs with packets of one flow at the same instant may lose one. No book has them. */
@@ -139,6 +160,7 @@ struct gate_ask {
 };
 
 _Static_assert(sizeof(struct gate_key) == 40, "a key has no padding");
+_Static_assert(offsetof(struct gate_memo, key) <= 64, "what each packet asks of a memo is one cache line");
 _Static_assert(sizeof(struct gate_flow) == 72, "a flow has no padding");
 
 /* The second word of an IPv4 address; the first is 0. */
@@ -148,6 +170,16 @@ static inline uint64_t gate_key_v4(uint32_t network)
 	return (uint64_t)network << 32 | 0xffff0000u;
 #else
 	return 0xffff00000000u | network;
+#endif
+}
+
+/* And back: the address of such a word. */
+static inline uint32_t gate_key_network(uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (uint32_t)(word >> 32);
+#else
+	return (uint32_t)word;
 #endif
 }
 

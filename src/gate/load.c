@@ -57,6 +57,7 @@ static const struct {
     [GATE_FD_CPUS] = {"cpus", BPF_MAP_TYPE_ARRAY, sizeof(struct gate_cpu)},
     [GATE_FD_ONEWAY] = {"oneway", BPF_MAP_TYPE_LRU_HASH, sizeof(struct gate_flow)},
     [GATE_FD_TWOWAY] = {"twoway", BPF_MAP_TYPE_LRU_HASH, sizeof(struct gate_flow)},
+    [GATE_FD_BELL] = {"bell", BPF_MAP_TYPE_RINGBUF, 0},
     [GATE_FD_TELL] = {"tell", 0, 0},
 };
 
@@ -128,13 +129,10 @@ static int pin_all(const struct gate_bpf *skel, const char *dir)
 		const char *name;
 		int fd;
 	} objects[] = {
-	    {"page", bpf_map__fd(skel->maps.bss)},
-	    {"cpus", bpf_map__fd(skel->maps.cpus)},
-	    {"oneway", bpf_map__fd(skel->maps.oneway)},
-	    {"twoway", bpf_map__fd(skel->maps.twoway)},
-	    {"gate", bpf_program__fd(skel->progs.gate)},
-	    {"shut", bpf_program__fd(skel->progs.shut)},
-	    {"gate_tc", bpf_program__fd(skel->progs.gate_tc)},
+	    {"page", bpf_map__fd(skel->maps.bss)},       {"cpus", bpf_map__fd(skel->maps.cpus)},
+	    {"oneway", bpf_map__fd(skel->maps.oneway)},  {"twoway", bpf_map__fd(skel->maps.twoway)},
+	    {"bell", bpf_map__fd(skel->maps.bell)},      {"gate", bpf_program__fd(skel->progs.gate)},
+	    {"shut", bpf_program__fd(skel->progs.shut)}, {"gate_tc", bpf_program__fd(skel->progs.gate_tc)},
 	    {"tell", bpf_program__fd(skel->progs.tell)},
 	};
 	int error = 0;
@@ -169,6 +167,7 @@ static int load(struct gate_bpf *skel, uint32_t flows)
 		return -errno;
 	gate_page_begin(&skel->bss->page, flows, seed);
 	bpf_map__set_max_entries(skel->maps.cpus, possible_cpus());
+	bpf_map__set_max_entries(skel->maps.bell, (uint32_t)mapped(1));
 	bpf_map__set_max_entries(skel->maps.oneway, flows);
 	bpf_map__set_max_entries(skel->maps.twoway, flows);
 	return gate_bpf__load(skel);
@@ -262,6 +261,23 @@ int gate_refresh(struct gate *g)
 	return bpf_map_lookup_elem(g->fd[GATE_FD_PAGE], &(uint32_t){0}, g->page) ? -errno : 0;
 }
 
+/* The kernel keeps reader's and writer's place in a page each. */
+static int map_bell(struct gate *g)
+{
+	const size_t size = mapped(sizeof(*g->bell_heard));
+	void *heard = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd[GATE_FD_BELL], 0);
+	void *rung;
+
+	if (heard == MAP_FAILED)
+		return -errno;
+	g->bell_heard = heard;
+	rung = mmap(NULL, size, PROT_READ, MAP_SHARED, g->fd[GATE_FD_BELL], (off_t)size);
+	if (rung == MAP_FAILED)
+		return -errno;
+	g->bell_rung = rung;
+	return 0;
+}
+
 static int map_pages(struct gate *g)
 {
 	const int access = PROT_READ | PROT_WRITE;
@@ -275,7 +291,7 @@ static int map_pages(struct gate *g)
 	if (cpu == MAP_FAILED)
 		return -errno;
 	g->cpu = cpu;
-	return 0;
+	return map_bell(g);
 }
 
 static int copy_pages(struct gate *g)
@@ -293,6 +309,9 @@ int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gat
 	memcpy(g->fd, fd, sizeof(g->fd));
 	for (unsigned i = 0; i < GATE_FD_TELL && !error; i++) {
 		uint32_t entries = 0;
+
+		if (i == GATE_FD_BELL && readonly)
+			continue;
 
 		error = check_map(fd[i], i, &entries);
 		if (i == GATE_FD_CPUS)
@@ -314,13 +333,13 @@ int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gat
 int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *why)
 {
 	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = readonly ? BPF_F_RDONLY : 0);
-	int fd[GATE_FDS] = {-1, -1, -1, -1, -1};
+	int fd[GATE_FDS] = {-1, -1, -1, -1, -1, -1};
 	int error = 0;
 
 	for (unsigned i = 0; i < GATE_FDS && !error; i++) {
 		char path[PATH_SIZE];
 
-		if (i == GATE_FD_TELL && readonly)
+		if (i >= GATE_FD_BELL && readonly)
 			continue;
 		if (path_of(path, dir, pins[i].name)) {
 			error = fail(why, -ENAMETOOLONG, "%s: %s", dir, strerror(ENAMETOOLONG));
@@ -382,11 +401,15 @@ void gate_close(struct gate *g)
 			munmap(g->page, mapped(sizeof(*g->page)));
 		if (g->cpu)
 			munmap((void *)g->cpu, mapped(g->cpu_count * sizeof(*g->cpu)));
+		if (g->bell_heard)
+			munmap(g->bell_heard, mapped(sizeof(*g->bell_heard)));
+		if (g->bell_rung)
+			munmap((void *)g->bell_rung, mapped(sizeof(*g->bell_rung)));
 	}
 	for (unsigned i = 0; i < GATE_FDS; i++)
 		if (g->fd[i] >= 0)
 			close(g->fd[i]);
-	*g = (struct gate){.fd = {-1, -1, -1, -1, -1}};
+	*g = (struct gate){.fd = {-1, -1, -1, -1, -1, -1}};
 }
 
 /* A filter of clsact has no object of its own to be pinned: the program is, under a name that says which filter. */

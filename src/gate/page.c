@@ -111,6 +111,19 @@ void gate_look(struct gate_page *page, struct gate_engine *engine, const struct 
 	STORE(page->ticked_ns, look->now_ns);
 }
 
+/* Whatever is read behind it is younger. */
+void gate_sleep(struct gate *g)
+{
+	__atomic_store_n(&g->page->sleeps, 1, __ATOMIC_SEQ_CST);
+}
+
+/* What was written into the bell's ring is thrown away unread. */
+void gate_wake(struct gate *g)
+{
+	CHANGE(g->page->sleeps, 0);
+	CHANGE(*g->bell_heard, LOAD(*g->bell_rung));
+}
+
 void gate_books(const struct gate *g, struct gate_cpu *sum)
 {
 	memset(sum, 0, sizeof(*sum));

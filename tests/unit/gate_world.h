@@ -190,6 +190,17 @@ static inline int pinned(const char *name)
 	return fd;
 }
 
+/* No CPU remembers a flow of the test before. */
+static inline void forget_memos(void)
+{
+	for (uint32_t i = 0; i < gate.cpu_count; i++) {
+		struct gate_cpu row = gate.cpu[i];
+
+		row.memo = (struct gate_memo){0};
+		assert_int_equal(bpf_map_update_elem(gate.fd[GATE_FD_CPUS], &i, &row, BPF_ANY), 0);
+	}
+}
+
 /* For each test: no flow, an engine that has just looked, and of which the test has the time in hand. */
 static inline int fresh(void **state)
 {
@@ -200,6 +211,7 @@ static inline int fresh(void **state)
 		while (!bpf_map_get_next_key(gate.fd[i], NULL, &key))
 			bpf_map_delete_elem(gate.fd[i], &key);
 	}
+	forget_memos();
 	gate_page_begin(gate.page, FLOWS, 12345);
 	gate.page->ticked_ns = now_ns() + 3600000000000u;
 	gate_books(&gate, &base);
@@ -277,6 +289,7 @@ static inline void edit_flow(struct gate_key key, const struct gate_flow *flow)
 	    gate.fd[bpf_map_lookup_elem(gate.fd[GATE_FD_TWOWAY], &key, &old) ? GATE_FD_ONEWAY : GATE_FD_TWOWAY];
 
 	assert_int_equal(bpf_map_update_elem(fd, &key, flow, BPF_EXIST), 0);
+	gate.page->turned++; /* as whoever turns one does */
 }
 
 static inline uint64_t total(void)

@@ -4,6 +4,8 @@
  */
 #include "gate_world.h"
 
+#include <poll.h>
+
 /* What is decided from mode, flow, engine and policy, one by one. */
 static void verdicts(void **state)
 {
@@ -302,6 +304,155 @@ static void trust_ends(void **state)
 	assert_int_equal(seen(the_flow(key_of(6, 6))), 2);
 }
 
+/* The walk's count of a flow: what its table has, and what CPUs have counted beside. */
+static uint64_t walked(struct gate_key key)
+{
+	struct gate_walk walk;
+	struct gate_key found;
+	struct gate_flow flow;
+	bool answered;
+	uint64_t count = 0;
+
+	gate_key_sort(&key);
+	assert_int_equal(gate_walk_begin(&walk, &gate), 0);
+	while (gate_walk_next(&walk, &found, &flow, &answered) == 1)
+		if (!memcmp(&found, &key, sizeof(key)))
+			count = seen(flow);
+	gate_walk_end(&walk);
+	return count;
+}
+
+static const struct gate_memo *stay_on_one_cpu(void)
+{
+	const int number = sched_getcpu();
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(number, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	return &gate.cpu[number].memo;
+}
+
+/* Passes `b` until its flow is not looked up. Returns how often. */
+static unsigned until_recalled(struct bytes b, const struct gate_memo *memo)
+{
+	for (unsigned n = 1; n < 100; n++) {
+		assert_int_equal(pass(b), GATE_TRUSTED);
+		if (memo->packets)
+			return n;
+	}
+	fail_msg("a hundred packets of one flow, and each was looked up");
+	return 0;
+}
+
+/* A flow that passes is not looked up for each packet; it is counted all the same, and all that ends it ends that. */
+static void remembered(void **state)
+{
+	const struct gate_memo *memo = stay_on_one_cpu();
+	const struct bytes here = tcp_packet(1, true, ACK);
+	struct bytes b;
+	unsigned n = 3; /* trusted_flow() */
+
+	(void)state;
+	trusted_flow(1);
+	n += until_recalled(here, memo);
+	assert_true(seen(the_flow(key_of(6, 1))) < n);
+	assert_int_equal(walked(key_of(6, 1)), n);
+	/* Another flow that passes takes its place, and what it has counted goes to it. */
+	n += until_recalled(here, memo);
+	trusted_flow(2);
+	assert_int_equal(seen(the_flow(key_of(6, 1))), n);
+	assert_int_equal(walked(key_of(6, 2)), 3);
+	/* None of these is that flow's packet, though much of it is alike. */
+	n += until_recalled(here, memo);
+	b = here;
+	b.at[23]++; /* the other end's port */
+	assert_int_equal(pass(b), GATE_ADMITTED);
+	b = here;
+	b.at[19]++;
+	assert_int_equal(pass(b), GATE_ADMITTED);
+	b = here;
+	b.at[9] = 17;
+	assert_int_equal(pass(b), GATE_ADMITTED);
+	b = ipv4(6, 1, 2, 0, 7);
+	add(&b, here.at + 20, here.len - 20);
+	assert_int_equal(pass(b), GATE_ADMITTED);
+	b = ipv4(6, 1, 2, 1, 0);
+	add(&b, here.at + 20, here.len - 20);
+	assert_int_equal(pass(b), GATE_TRUSTED); /* options; the ports are elsewhere */
+	assert_int_equal(walked(key_of(6, 1)), ++n);
+}
+
+/* However the flow ends or turns, no packet goes by what was remembered. */
+static void remembered_no_longer(void **state)
+{
+	const struct gate_memo *memo = stay_on_one_cpu();
+	uint64_t recalled;
+
+	(void)state;
+	trusted_flow(1);
+	until_recalled(tcp_packet(1, true, ACK), memo);
+	assert_int_equal(pass(tcp_packet(1, false, RST)), GATE_TRUSTED);
+	assert_int_equal(pass(tcp_packet(1, true, ACK)), GATE_ADMITTED);
+	trusted_flow(2);
+	until_recalled(tcp_packet(2, true, ACK), memo);
+	assert_int_equal(gate_flow_set(&gate, key_of(6, 2), GATE_FLOW_INSPECT, 0), 0);
+	assert_int_equal(pass(tcp_packet(2, true, ACK)), GATE_ADMITTED);
+	trusted_flow(3);
+	until_recalled(tcp_packet(3, true, ACK), memo);
+	assert_int_equal(pass(tcp_packet(3, true, SYN)), GATE_ADMITTED);
+	assert_int_equal(pass(tcp_packet(3, true, ACK)), GATE_ADMITTED);
+	assert_int_equal(walked(key_of(6, 3)), 2);
+	trusted_flow(4);
+	until_recalled(tcp_packet(4, true, ACK), memo);
+	gate_set_mode(gate.page, GATE_MODE_SPILL, REASON_MANUAL);
+	assert_int_equal(pass(tcp_packet(4, true, ACK)), GATE_SPILLED_BY + REASON_MANUAL);
+	gate_set_mode(gate.page, GATE_MODE_ADMIT, 0);
+	until_recalled(tcp_packet(4, true, ACK), memo);
+	assert_int_equal(gate_flow_set(&gate, key_of(6, 4), GATE_FLOW_SHUT, REASON_POISON), 0);
+	assert_int_equal(pass(tcp_packet(4, true, ACK)), GATE_SHUT_BY + REASON_POISON);
+	/* From now on the second rule asks what became of each packet. */
+	recalled = memo->packets;
+	trusted_flow(5);
+	for (unsigned i = 0; i < 20; i++) {
+		const struct bytes b = tcp_packet(5, true, ACK);
+
+		assert_int_equal(pass(b), GATE_TRUSTED);
+		assert_int_equal(run(fd_shut, &b), 0);
+	}
+	assert_int_equal(memo->packets, recalled);
+	assert_int_equal(sum().slot_missed, 0);
+}
+
+static bool rings(void)
+{
+	struct pollfd p = {.fd = gate.fd[GATE_FD_BELL], .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* The bell rings once, at the first admission after the engine fell asleep, and at nothing that passes. */
+static void bell(void **state)
+{
+	(void)state;
+	trusted_flow(1);
+	gate_wake(&gate);
+	assert_false(rings());
+	pass(udp_packet(1, true));
+	assert_false(rings());
+	gate_sleep(&gate);
+	assert_int_equal(pass(tcp_packet(1, true, ACK)), GATE_TRUSTED);
+	assert_false(rings());
+	for (unsigned i = 0; i < 1000; i++) {
+		gate_sleep(&gate);
+		pass(udp_packet(1, true));
+		pass(udp_packet(2, true));
+		assert_true(rings());
+		gate_wake(&gate);
+		assert_false(rings());
+	}
+}
+
 /* Its sender can't end what is shut; only silence does. */
 static void shut_stays(void **state)
 {
@@ -326,12 +477,9 @@ static void entered_twice(void **state)
 {
 	const struct gate_key key = key_of(6, 1);
 	struct gate_flow young;
-	cpu_set_t one;
 
 	(void)state;
-	CPU_ZERO(&one);
-	CPU_SET(sched_getcpu(), &one);
-	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	(void)stay_on_one_cpu();
 	pass(tcp_packet(1, true, SYN));
 	young = the_flow(key);
 	pass(tcp_packet(1, false, SYN | ACK));
@@ -471,6 +619,9 @@ int main(void)
 	    WITH_GATE(told_before),
 	    WITH_GATE(trust_undoes_nothing),
 	    WITH_GATE(trust_ends),
+	    WITH_GATE(remembered),
+	    WITH_GATE(remembered_no_longer),
+	    WITH_GATE(bell),
 	    WITH_GATE(shut_stays),
 	    WITH_GATE(entered_twice),
 	    WITH_GATE(shedding_new),
