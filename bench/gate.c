@@ -120,7 +120,7 @@ static void load(uint32_t flows, int *prog, int *second)
 		fprintf(stderr, "bench: gate: %s\n", why.text);
 		exit(1);
 	}
-	*prog = bpf_obj_get(DIR "/gate");
+	*prog = bpf_obj_get(DIR "/pass");
 	*second = bpf_obj_get(DIR "/shut");
 	if (*prog < 0 || *second < 0)
 		die(DIR);

@@ -46,8 +46,8 @@ def rules(bench, *matches, number=0):
 def steps(bench, number=0):
     """The chain's rules, as iptables takes them."""
     return (bench.b.counter(number),
-            f"-m bpf --object-pinned {pinned(number, 'gate')} -j NFQUEUE --queue-num {number} --queue-bypass",
-            f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", "-j ACCEPT")
+            f"-m bpf --object-pinned {pinned(number, 'pass')} -j ACCEPT",
+            f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", f"-j NFQUEUE --queue-num {number} --queue-bypass")
 
 
 def replace(bench, *rules_of_it, number=0):
@@ -85,9 +85,8 @@ def beside(bench, interceptor, match, number=0):
 
     def rules_alike():
         """the same rules without the gate: they count, and accept"""
-        never = "-m mark --mark 0x7fffffff"
-        return without_others(bench.b.counter(number), f"{never} -j NFQUEUE --queue-num {number} --queue-bypass",
-                              f"{never} -j DROP", "-j ACCEPT")
+        return without_others(bench.b.counter(number), "-m mark --mark 0 -j ACCEPT", "-m mark --mark 0x7fffffff -j DROP",
+                              f"-j NFQUEUE --queue-num {number} --queue-bypass")
 
     @contextlib.contextmanager
     def nothing():
@@ -111,7 +110,7 @@ def counted(bench, number=0):
     """What the chain's rules have counted: came, queued, dropped, passed."""
     text = bench.b.run(["iptables-save", "-c", "-t", TABLE]).stdout
     found = re.findall(rf"^\[(\d+):\d+\] -A {chain_of(number)}(?: |$)", text, re.M)
-    return dict(zip(("came", "queued", "dropped", "passed"), map(int, found)))
+    return dict(zip(("came", "passed", "dropped", "queued"), map(int, found)))
 
 
 def came(bench, number=0):
@@ -146,7 +145,7 @@ def check(bench, name, queue, counts, whole=True):
     report.check(name + "_admitted_equals_queue_rule", gate["admitted"] == counts["queued"],
                  f"the queue rule matched {counts['queued']:,}, the gate admitted {gate['admitted']:,}")
     report.check(name + "_passed_equals_rules", gate["passed"] == counts["dropped"] + counts["passed"],
-                 f"the last rules {counts['dropped']:,} dropped, {counts['passed']:,} passed; the gate {gate['passed']:,}")
+                 f"the rules {counts['dropped']:,} dropped, {counts['passed']:,} passed; the gate {gate['passed']:,}")
     if whole:
         report.check(name + "_ledger_equals_rules", queue["seen"] == counts["came"],
                      f"the ledger has seen {queue['seen']:,}, the first rule {counts['came']:,}")
@@ -160,7 +159,7 @@ def memory(number=0):
 class Cost:
     """With statement: the program's runs and nanoseconds inside it."""
 
-    def __init__(self, number=0, program="gate"):
+    def __init__(self, number=0, program="pass"):
         self.path = pinned(number, program)
         self.runs = self.ns = 0
 

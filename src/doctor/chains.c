@@ -15,6 +15,9 @@ struct listed_chain {
 	int priority;
 	unsigned rules; /* that queue nothing */
 	bool leads;     /* to a queue */
+	bool gated;     /* by this queue's gate, with this program */
+	uint16_t queue;
+	uint32_t program;
 };
 
 struct jump {
@@ -94,6 +97,21 @@ void chains_hook(struct listed_chain *chain, const char *hook, int priority)
 void chains_rule(struct listed_chain *chain)
 {
 	chain->rules++;
+}
+
+void chains_gate(struct listed_chain *chain, uint16_t queue, uint32_t program)
+{
+	chain->gated = true;
+	chain->queue = queue;
+	chain->program = program;
+}
+
+bool chains_gated(const struct listed_chain *chain, uint16_t queue, uint32_t *program)
+{
+	if (!chain->gated || chain->queue != queue)
+		return false;
+	*program = chain->program;
+	return true;
 }
 
 void chains_jump(struct chains *c, struct listed_chain *from, struct listed_chain *to, bool everything)

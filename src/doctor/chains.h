@@ -27,6 +27,11 @@ void chains_hook(struct listed_chain *chain, const char *hook, int priority);
 void chains_rule(struct listed_chain *chain);
 void chains_jump(struct chains *c, struct listed_chain *from, struct listed_chain *to, bool everything);
 
+/* Or one that lets pass what the queue's gate lets pass, asked by this program (0: not known); and whether that is so
+ * for what comes to the chain's next rule. */
+void chains_gate(struct listed_chain *chain, uint16_t queue, uint32_t program);
+bool chains_gated(const struct listed_chain *chain, uint16_t queue, uint32_t *program);
+
 /*
  * Or one that queues. `ends`: it and its chain's later rules belong together, and let no packet back. Returns what is
  * to be filled in, but for where, hook, priority, unreached and behind; NULL: there are too many.

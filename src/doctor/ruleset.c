@@ -89,14 +89,17 @@ static bool ends_with(const char *text, const char *end)
 	return len > tail && !strcmp(text + len - tail, end);
 }
 
-/* Is it the pin of this program of the queue's gate? */
-static bool is_pin(const char *path, uint16_t queue, const char *program)
+/* The queue of a pin of this program; -1: it is another's, or none. */
+static int queue_of_pin(const char *path, const char *program)
 {
 	char dir[GATE_DIR], pin[GATE_DIR + 8];
+	unsigned queue;
 
-	gate_directory(queue, dir);
+	if (sscanf(path, GATE_ROOT "/queue-%u/", &queue) != 1 || queue > UINT16_MAX)
+		return -1;
+	gate_directory((uint16_t)queue, dir);
 	snprintf(pin, sizeof(pin), "%s/%s", dir, program);
-	return !strcmp(path, pin);
+	return strcmp(path, pin) ? -1 : (int)queue;
 }
 
 /* The value of an option; "": it is not there. A comment may say anything. */
@@ -128,7 +131,8 @@ static bool takes_all(const struct words *w)
 }
 
 /* What the target is told, and what stands before it. */
-static void iptables_queue(struct queue_rule *rule, const char *chain, const struct words *w)
+static void iptables_queue(struct queue_rule *rule, const char *chain, const struct listed_chain *listed,
+			   const struct words *w)
 {
 	const char *number = value_of(w, "--queue-num"), *balance = value_of(w, "--queue-balance");
 	const bool ends = is_gate_chain(chain, RULE_GATE_IPTABLES);
@@ -139,10 +143,7 @@ static void iptables_queue(struct queue_rule *rule, const char *chain, const str
 		if (!strcmp(w->at[i], "--queue-num") || !strcmp(w->at[i], "--queue-balance"))
 			rule->numbered = iptables_queues(rule, *number ? number : balance);
 	}
-	rule->gate =
-	    rule->numbered && rule->first == rule->last && is_pin(value_of(w, "--object-pinned"), rule->first, "gate");
-	if (!strncmp(value_of(w, "--comment"), RULE_GATE_PROGRAM, strlen(RULE_GATE_PROGRAM)))
-		rule->program = (uint32_t)strtoul(value_of(w, "--comment") + strlen(RULE_GATE_PROGRAM), NULL, 10);
+	rule->gate = rule->numbered && rule->first == rule->last && chains_gated(listed, rule->first, &rule->program);
 	rule->shut = made_to_shut(value_of(w, "--comment")) || (ends && ends_with(chain, "-SHUT"));
 	rule->everything = ends || takes_all(w);
 }
@@ -179,15 +180,28 @@ static void iptables_where(char where[RULESET_WHERE], const char *family, const 
 	snprintf(where, RULESET_WHERE, "%s %s %s", !strcmp(family, "ip6") ? "ip6tables" : "iptables", table, chain);
 }
 
-/* A rule that queues nothing. One that only looks up what the gate has decided belongs to that. */
+/* A rule of a gate: one that asks it, or one that only looks up what it has decided. */
+static bool iptables_gate(struct listed_chain *chain, const struct words *w)
+{
+	const char *pin = value_of(w, "--object-pinned"), *comment = value_of(w, "--comment");
+	const int queue = queue_of_pin(pin, "pass");
+	uint32_t program = 0;
+
+	if (!strncmp(comment, RULE_GATE_PROGRAM, strlen(RULE_GATE_PROGRAM)))
+		program = (uint32_t)strtoul(comment + strlen(RULE_GATE_PROGRAM), NULL, 10);
+	if (queue >= 0)
+		chains_gate(chain, (uint16_t)queue, program);
+	return queue >= 0 || queue_of_pin(pin, "shut") >= 0;
+}
+
+/* A rule that queues nothing. */
 static void iptables_other(struct chains *c, struct listed_chain *chain, const char *where, const char *target,
 			   const struct words *w)
 {
-	const char *pin = value_of(w, "--object-pinned");
 	char named[2 * RULESET_WHERE];
 	struct listed_chain *to;
 
-	if (!strncmp(pin, GATE_ROOT, strlen(GATE_ROOT)) && ends_with(pin, "/shut"))
+	if (iptables_gate(chain, w))
 		return;
 	snprintf(named, sizeof(named), "%.*s%s", (int)(strrchr(where, ' ') + 1 - where), where, target);
 	to = chains_find(c, named);
@@ -237,7 +251,7 @@ static void iptables_line(struct ruleset *r, struct chains *c, const char *famil
 	if (!rule)
 		return;
 	name(rule->family, family);
-	iptables_queue(rule, name_of, &w);
+	iptables_queue(rule, name_of, chain, &w);
 }
 
 void ruleset_iptables(struct ruleset *r, const char *family, FILE *text)

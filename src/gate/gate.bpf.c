@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The gate: decides on each packet, by its flow and by what waits, whether it is queued at all, and books it. One
- * decision, three ways in: `gate` and `shut` for iptables' rules, `gate_tc` for tc. It reads headers and the page;
+ * decision, three ways in: `pass` and `shut` for iptables' rules, `gate_tc` for tc. It reads headers and the page;
  * it changes its tables, its half of the page, and at tc the mark. See docs/gate.md.
  */
 #include <stdbool.h>
@@ -247,8 +247,6 @@ static __always_inline struct gate_flow *find_first(const struct gate_key *key, 
 
 static __always_inline void count_in(struct gate_flow *f, const struct packet *p, uint32_t column, uint64_t number)
 {
-	const uint8_t shut = column >= GATE_SHUT_BY;
-
 	if (column == GATE_ADMITTED) {
 		f->queued++;
 		f->queued_bytes += p->length;
@@ -257,8 +255,6 @@ static __always_inline void count_in(struct gate_flow *f, const struct packet *p
 	}
 	f->passed++;
 	f->passed_bytes += p->length;
-	if (f->last_shut != shut)
-		f->last_shut = shut;
 }
 
 static __always_inline bool same_key(const struct gate_key *a, const struct gate_key *b)
@@ -294,8 +290,7 @@ static __always_inline void settle_memo(struct gate_memo *m, const struct gate_k
 }
 
 /*
- * This CPU's next packets of the flow need no look at it, see recall(). TCP and UDP over IPv4; where nothing can be
- * dropped, for else the second rule's program wants the packet noted. Not static, as parse().
+ * This CPU's next packets of the flow need no look at it, see recall(). TCP and UDP over IPv4. Not static, as parse().
  */
 __noinline int remember(struct gate_flow *f, const struct packet *p, uint64_t now, uint32_t column,
 			struct gate_cpu *cpu)
@@ -307,7 +302,7 @@ __noinline int remember(struct gate_flow *f, const struct packet *p, uint64_t no
 	if (!f || !p || !cpu) /* for the verifier */
 		return 0;
 	key = &p->key;
-	if (READ(page.shuts) || key->address[0][0] || key->address[1][0] || (key->protocol != 6 && key->protocol != 17))
+	if (key->address[0][0] || key->address[1][0] || (key->protocol != 6 && key->protocol != 17))
 		return 0;
 	m = &cpu->memo;
 	/* Whoever interrupts one that writes here goes without. */
@@ -345,7 +340,7 @@ static __always_inline uint32_t recall(struct __sk_buff *skb, uint32_t off, cons
 	const uint32_t sequence = READ(m->sequence), column = READ(m->column);
 	_Alignas(8) uint8_t ip[40];
 
-	if (READ(m->now_ns) != now || READ(m->turned) != READ(page.turned) || READ(page.shuts) || sequence & 1)
+	if (READ(m->now_ns) != now || READ(m->turned) != READ(page.turned) || sequence & 1)
 		return GATE_ADMITTED;
 	if (bpf_skb_load_bytes(skb, off, ip, sizeof(ip)))
 		return GATE_ADMITTED;
@@ -582,6 +577,12 @@ static __always_inline uint32_t by_flow(struct __sk_buff *skb, struct packet *p,
 	return known(f, p, now, closed, cpu);
 }
 
+/* It goes on, uninspected. */
+static __always_inline bool passes(uint32_t column)
+{
+	return column != GATE_ADMITTED && column < GATE_SHUT_BY;
+}
+
 /* Decides, books and notes a packet whose network header is at `off`. Returns its column. */
 static __always_inline uint32_t decide(struct __sk_buff *skb, uint32_t off, uint16_t vlan)
 {
@@ -606,10 +607,10 @@ static __always_inline uint32_t decide(struct __sk_buff *skb, uint32_t off, uint
 		column = by_flow(skb, &p, off, now, column, cpu);
 		direction = p.direction;
 	}
-	if (column == GATE_ADMITTED)
-		return column;
-	book(cpu, column, p.length);
-	if (READ(page.shuts))
+	if (column != GATE_ADMITTED)
+		book(cpu, column, p.length);
+	/* The second rule sees what does not go on. */
+	if (READ(page.shuts) && !passes(column))
 		note(cpu, &p, direction, column);
 	return column;
 }
@@ -620,25 +621,27 @@ static __always_inline uint16_t vlan_of(const struct __sk_buff *skb)
 	return skb->vlan_present ? skb->vlan_tci & 0xfff : 0;
 }
 
-/* iptables -m bpf: matches what is to be queued. */
+/* iptables -m bpf: matches what goes on. */
 SEC("socket")
-int gate(struct __sk_buff *skb)
+int pass(struct __sk_buff *skb)
 {
-	return decide(skb, 0, vlan_of(skb)) == GATE_ADMITTED;
+	return passes(decide(skb, 0, vlan_of(skb)));
 }
 
-/* Whether a packet that was not admitted is dropped, where the slot does not know it. */
+/*
+ * Whether a packet that does not go on is dropped, where the slot does not know it. Where nobody can tell it is queued:
+ * who is inspected has not slipped by.
+ */
 static __noinline int shut_by_state(const struct packet *p)
 {
-	struct gate_flow *f;
+	const struct gate_flow *f;
+	uint64_t now;
 	bool answered;
 
+	if (whole_class(&now) >= GATE_SHUT_BY)
+		return true;
 	f = find(&p->key, &answered);
-	if (f && f->state != GATE_FLOW_INSPECT)
-		return f->state == GATE_FLOW_SHUT;
-	if (f)
-		return f->last_shut;
-	return (READ(page.mode) & 0xff) == GATE_MODE_SHUT || shut_for(REASON_DOWN);
+	return f && f->state == GATE_FLOW_SHUT;
 }
 
 static __always_inline bool is_noted(const struct gate_slot *slot, const struct packet *p)
@@ -651,7 +654,8 @@ static __always_inline bool is_noted(const struct gate_slot *slot, const struct 
 	return !differ && slot->first == p->first && slot->length == p->length && slot->direction == p->direction;
 }
 
-/* iptables -m bpf, behind the rule above: matches what is to be dropped. */
+/* iptables -m bpf, behind the rule above, which takes what goes on: matches what is to be dropped. The rest is queued.
+ */
 SEC("socket")
 int shut(struct __sk_buff *skb)
 {

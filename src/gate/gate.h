@@ -41,7 +41,7 @@ struct gate {
 
 /*
  * Loads the programs, with tables for `flows` flows each (1 to 16,777,216), and pins all of it into the new directory
- * `dir` on a BPF file system: the programs gate, shut, gate_tc and tell, the maps page, cpus, oneway, twoway and bell.
+ * `dir` on a BPF file system: the programs pass, shut, gate_tc and tell, the maps page, cpus, oneway, twoway and bell.
  * It queues nothing at first: nobody has looked yet, so everything goes by the policy for `down`. All of it is there,
  * or on failure nothing; what a gate_load() that was killed has left is cleared up. Needs CAP_BPF and CAP_NET_ADMIN (or
  * CAP_SYS_ADMIN). -EEXIST: `dir` is there; -ENOTSUP: it is on no BPF file system; -EOPNOTSUPP: this build has no gate,

@@ -144,8 +144,8 @@ struct gate_flow {
 	uint8_t directions;              /* bits: who was seen sending, the lower end, the higher one */
 	uint8_t finished;                /* the same: who has sent FIN; both: it has ended */
 	uint8_t going;                   /* TCP: more than its SYN was seen */
-	uint8_t last_shut;               /* its last packet that was not admitted was dropped */
-	uint64_t last_ns;                /* its last packet */
+	uint8_t reserved;
+	uint64_t last_ns; /* its last packet */
 	uint64_t last_admitted;
 	uint64_t queued, queued_bytes; /* packets that were admitted, */
 	uint64_t passed, passed_bytes; /* and that were not */

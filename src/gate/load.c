@@ -131,7 +131,7 @@ static int pin_all(const struct gate_bpf *skel, const char *dir)
 	} objects[] = {
 	    {"page", bpf_map__fd(skel->maps.bss)},       {"cpus", bpf_map__fd(skel->maps.cpus)},
 	    {"oneway", bpf_map__fd(skel->maps.oneway)},  {"twoway", bpf_map__fd(skel->maps.twoway)},
-	    {"bell", bpf_map__fd(skel->maps.bell)},      {"gate", bpf_program__fd(skel->progs.gate)},
+	    {"bell", bpf_map__fd(skel->maps.bell)},      {"pass", bpf_program__fd(skel->progs.pass)},
 	    {"shut", bpf_program__fd(skel->progs.shut)}, {"gate_tc", bpf_program__fd(skel->progs.gate_tc)},
 	    {"tell", bpf_program__fd(skel->progs.tell)},
 	};
@@ -364,7 +364,7 @@ int gate_program(const char *dir, uint32_t *id)
 	struct bpf_prog_info info = {0};
 	uint32_t len = sizeof(info);
 	char path[PATH_SIZE];
-	int fd, error = path_of(path, dir, "gate");
+	int fd, error = path_of(path, dir, "pass");
 
 	if (error)
 		return error;

@@ -346,18 +346,19 @@ void rule_gate_line(const struct rule *r, unsigned n, struct words *w)
 	if (n == 0) {
 		add_counter(r, w);
 	} else if (n == 1) {
-		add_program(r, "gate", w);
+		/* First: what goes on asks one program, and not two. */
+		add_program(r, "pass", w);
 		if (r->program) {
 			add_all(w, (const char *[]){"-m", "comment", "--comment", NULL});
 			words_add(w, RULE_GATE_PROGRAM "%u", r->program);
 		}
-		add_queue(r, w);
+		add_all(w, (const char *[]){"-j", "ACCEPT", NULL});
 	} else if (n == 2) {
-		/* Right behind the gate, whose decision it looks up. */
+		/* Right behind it, whose decision it looks up. */
 		add_program(r, "shut", w);
 		add_all(w, (const char *[]){"-j", "DROP", NULL});
 	} else {
-		add_all(w, (const char *[]){"-j", "ACCEPT", NULL});
+		add_queue(r, w);
 	}
 }
 

@@ -160,10 +160,9 @@ static void more_than_fits(void **state)
 /* What `spillway rules --gate` makes, with a comment. */
 #define GATE_CHAIN(n)                                                                                                  \
 	"-A SPILLWAY-GATE-" n " -m nfacct --nfacct-name spillway-" n "\n"                                              \
-	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n                                  \
-	"/gate -j NFQUEUE --queue-num " n " --queue-bypass\n"                                                          \
+	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT\n"              \
 	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP\n"                \
-	"-A SPILLWAY-GATE-" n " -j ACCEPT\n"
+	"-A SPILLWAY-GATE-" n " -j NFQUEUE --queue-num " n " --queue-bypass\n"
 
 /* A rule in a chain of its own counts as one where a rule leads there. */
 static void iptables_chains(void **state)
@@ -222,16 +221,17 @@ static void odd_chains(void **state)
 	char *text = calloc(RULESET_JUMPS + 10, 64), *at = text + sprintf(text, ":y - [0:0]\n");
 
 	(void)state;
-	iptables("ip",
-		 "*mangle\n:x - [0:0]\n:y - [0:0]\n:z - [0:0]\n"
-		 "-A INPUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/gate -j NFQUEUE "
-		 "--queue-num 7\n-A INPUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/shut -j DROP\n"
-		 "-A SPILLWAY-GATE-1-SHUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-1/gate -j NFQUEUE "
-		 "--queue-num 1\n-A OUTPUT -j SPILLWAY-GATE-1-SHUT\n"
-		 "-A x -j y\n-A y -j x\n-A y -j NFQUEUE --queue-num 8\n-A z -j z\n"
-		 "-A FORWARD -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/gate -j NFQUEUE --queue-num 8\n");
+	iptables("ip", "*mangle\n:x - [0:0]\n:y - [0:0]\n:z - [0:0]\n"
+		       "-A INPUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/pass -j ACCEPT\n"
+		       "-A INPUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/shut -j DROP\n"
+		       "-A INPUT -j NFQUEUE --queue-num 7\n"
+		       "-A SPILLWAY-GATE-1-SHUT -m bpf --object-pinned /sys/fs/bpf/spillway/queue-1/pass -j ACCEPT\n"
+		       "-A SPILLWAY-GATE-1-SHUT -j NFQUEUE --queue-num 1\n-A OUTPUT -j SPILLWAY-GATE-1-SHUT\n"
+		       "-A x -j y\n-A y -j x\n-A y -j NFQUEUE --queue-num 8\n-A z -j z\n"
+		       "-A FORWARD -m bpf --object-pinned /sys/fs/bpf/spillway/queue-7/pass -j ACCEPT\n"
+		       "-A FORWARD -j NFQUEUE --queue-num 8\n");
 	assert_int_equal(rules.rules, 4);
-	assert_true(rules.rule[0].gate && !rules.rule[0].everything && rules.rule[0].behind == 0);
+	assert_true(rules.rule[0].gate && rules.rule[0].everything && rules.rule[0].behind == 0);
 	assert_true(rules.rule[1].gate && rules.rule[1].shut);
 	assert_string_equal(rules.rule[2].hook, "");
 	/* Another queue's gate is none. */
@@ -272,7 +272,8 @@ static void another_gate(void **state)
 		clear(NULL);
 		snprintf(text, sizeof(text),
 			 "*mangle\n:SPILLWAY-GATE-1 -\n-A INPUT -j SPILLWAY-GATE-1\n-A SPILLWAY-GATE-1 -m bpf "
-			 "--object-pinned /sys/fs/bpf/spillway/queue-1/gate %s-j NFQUEUE --queue-num 1\n",
+			 "--object-pinned /sys/fs/bpf/spillway/queue-1/pass %s-j ACCEPT\n"
+			 "-A SPILLWAY-GATE-1 -j NFQUEUE --queue-num 1\n",
 			 programs[i]);
 		iptables("ip", text);
 		judge_gates(&rules, NULL, pinned, &found);

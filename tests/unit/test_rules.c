@@ -134,9 +134,9 @@ static void nft(void **state)
 
 #define CHAIN(program, name, n, bypass)                                                                                \
 	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n "' '-A " name  \
-	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/gate -j NFQUEUE --queue-num " n bypass "' '-A " name \
+	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT' '-A " name                           \
 	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP' '-A " name                             \
-	" -j ACCEPT' 'COMMIT' | " program "-restore -w --noflush\n"
+	" -j NFQUEUE --queue-num " n bypass "' 'COMMIT' | " program "-restore -w --noflush\n"
 #define JUMP(n, p, name) "-m comment --comment 'spillway queue=" n " policy=" p "' -j " name "\n"
 
 /* The chain, which is made in one step, then the rule that goes there. */
