@@ -45,8 +45,7 @@ def rules(bench, *matches, number=0):
 
 def steps(bench, number=0):
     """The chain's rules, as iptables takes them."""
-    return (bench.b.counter(number),
-            f"-m bpf --object-pinned {pinned(number, 'pass')} -j ACCEPT",
+    return (f"{bench.b.counter(number)} -m bpf --object-pinned {pinned(number, 'pass')} -j ACCEPT",
             f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", f"-j NFQUEUE --queue-num {number} --queue-bypass")
 
 
@@ -85,7 +84,7 @@ def beside(bench, interceptor, match, number=0):
 
     def rules_alike():
         """the same rules without the gate: they count, and accept"""
-        return without_others(bench.b.counter(number), "-m mark --mark 0 -j ACCEPT", "-m mark --mark 0x7fffffff -j DROP",
+        return without_others(f"{bench.b.counter(number)} -m mark --mark 0 -j ACCEPT", "-m mark --mark 0x7fffffff -j DROP",
                               f"-j NFQUEUE --queue-num {number} --queue-bypass")
 
     @contextlib.contextmanager
@@ -110,7 +109,8 @@ def counted(bench, number=0):
     """What the chain's rules have counted: came, queued, dropped, passed."""
     text = bench.b.run(["iptables-save", "-c", "-t", TABLE]).stdout
     found = re.findall(rf"^\[(\d+):\d+\] -A {chain_of(number)}(?: |$)", text, re.M)
-    return dict(zip(("came", "passed", "dropped", "queued"), map(int, found)))
+    counts = dict(zip(("passed", "dropped", "queued"), map(int, found)))
+    return counts | {"came": sum(counts.values())}
 
 
 def came(bench, number=0):
@@ -141,14 +141,14 @@ def check(bench, name, queue, counts, whole=True):
     report, gate = bench.report, queue["gate"]
     books.check(bench, name, queue)
     report.check(name + "_gate_equals_rules", gate["admitted"] + gate["passed"] == counts["came"],
-                 f"the first rule counted {counts['came']:,}; the gate admitted {gate['admitted']:,}, passed {gate['passed']:,}")
+                 f"the rules counted {counts['came']:,}; the gate admitted {gate['admitted']:,}, passed {gate['passed']:,}")
     report.check(name + "_admitted_equals_queue_rule", gate["admitted"] == counts["queued"],
                  f"the queue rule matched {counts['queued']:,}, the gate admitted {gate['admitted']:,}")
     report.check(name + "_passed_equals_rules", gate["passed"] == counts["dropped"] + counts["passed"],
                  f"the rules {counts['dropped']:,} dropped, {counts['passed']:,} passed; the gate {gate['passed']:,}")
     if whole:
         report.check(name + "_ledger_equals_rules", queue["seen"] == counts["came"],
-                     f"the ledger has seen {queue['seen']:,}, the first rule {counts['came']:,}")
+                     f"the ledger has seen {queue['seen']:,}, the rules {counts['came']:,}")
 
 
 def memory(number=0):

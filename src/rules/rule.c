@@ -344,16 +344,16 @@ void rule_gate_line(const struct rule *r, unsigned n, struct words *w)
 	words_begin(w);
 	add_all(w, (const char *[]){"-A", chain, NULL});
 	if (n == 0) {
+		/* First: what goes on asks one program, and not two. Everything is counted, by a match that fits
+		 * always. */
 		add_counter(r, w);
-	} else if (n == 1) {
-		/* First: what goes on asks one program, and not two. */
 		add_program(r, "pass", w);
 		if (r->program) {
 			add_all(w, (const char *[]){"-m", "comment", "--comment", NULL});
 			words_add(w, RULE_GATE_PROGRAM "%u", r->program);
 		}
 		add_all(w, (const char *[]){"-j", "ACCEPT", NULL});
-	} else if (n == 2) {
+	} else if (n == 1) {
 		/* Right behind it, whose decision it looks up. */
 		add_program(r, "shut", w);
 		add_all(w, (const char *[]){"-j", "DROP", NULL});

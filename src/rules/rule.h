@@ -31,7 +31,7 @@ enum {
 	RULE_DEVICES = 8,
 	RULE_DEVICE = 16,     /* an interface's name */
 	RULE_GATE_CHAIN = 28, /* the name of a gate's chain */
-	RULE_GATE_LINES = 4,
+	RULE_GATE_LINES = 3,
 };
 
 struct rule {

@@ -133,7 +133,7 @@ static void nft(void **state)
 }
 
 #define CHAIN(program, name, n, bypass)                                                                                \
-	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n "' '-A " name  \
+	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n                \
 	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT' '-A " name                           \
 	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP' '-A " name                             \
 	" -j NFQUEUE --queue-num " n bypass "' 'COMMIT' | " program "-restore -w --noflush\n"
