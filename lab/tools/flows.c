@@ -26,7 +26,6 @@
 #define FLOWS    4096u
 #define SILENCES 65536u /* that are kept */
 #define HOLES    32u    /* runs of missing datagrams that are told */
-#define IDLE_NS  700000000u
 #define BUFFER   (64 << 20)
 
 struct datagram {
@@ -216,7 +215,7 @@ static void receive_all(struct receiver *r, int fd, uint64_t end)
 
 		for (int i = 0; i < n; i++)
 			take(r, &d[i], m[i].msg_len, now);
-		if (n <= 0 && told_to_stop && now - r->last_ns > IDLE_NS)
+		if (n <= 0 && told_to_stop && now - r->last_ns > idle_ns())
 			break;
 	}
 }

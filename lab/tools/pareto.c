@@ -22,7 +22,6 @@
 #define LONGEST   4.0         /* seconds */
 #define TICK_NS   200000u
 #define MAGIC     0x70617265746f2121u
-#define IDLE_NS   700000000u
 #define BUFFER    (64 << 20)
 #define ROOM      2048u
 #define CONTROL   64u
@@ -263,7 +262,7 @@ static void receive_all(struct receiver *r, uint64_t end)
 		now = now_ns();
 		for (int i = 0; i < n; i++)
 			take(r, (const struct content *)data[i], m[i].msg_len, marked(&m[i].msg_hdr), now);
-		if (n <= 0 && told_to_stop && now - r->last_ns > IDLE_NS)
+		if (n <= 0 && told_to_stop && now - r->last_ns > idle_ns())
 			break;
 	}
 }

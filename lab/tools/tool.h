@@ -27,6 +27,15 @@ static inline uint64_t number(const char *text)
 	return strtoull(text, NULL, 10);
 }
 
+/* Nothing more is on its way once nothing has come for so long; where a machine is emulated ($PATIENCE), later. */
+static inline uint64_t idle_ns(void)
+{
+	const char *patience = getenv("PATIENCE");
+	const uint64_t times = patience ? number(patience) : 1;
+
+	return 700000000u * (times ? times : 1);
+}
+
 extern volatile sig_atomic_t told_to_stop;
 
 /* SIGTERM and SIGINT set told_to_stop and interrupt what waits. */
