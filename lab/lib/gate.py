@@ -28,7 +28,7 @@ def chain_of(number):
 @contextlib.contextmanager
 def rules(bench, *matches, number=0):
     """What matches (iptables words that begin with the hook: "INPUT -i eth0 -p udp") goes through the gate: a chain of
-    mangle counts it, queues what the gate admits, drops what it shuts, and lets the rest go on. The chain is whole
+    mangle lets pass what the gate lets pass, drops what it shuts, and queues the rest. The chain is whole
     before anything is sent there. At the end the pins go, too: the next run begins with no flows."""
     host, chain = bench.b, chain_of(number)
     host.iptables(f"-t {TABLE} -N {chain}")
@@ -45,7 +45,7 @@ def rules(bench, *matches, number=0):
 
 def steps(bench, number=0):
     """The chain's rules, as iptables takes them."""
-    return (f"{bench.b.counter(number)} -m bpf --object-pinned {pinned(number, 'pass')} -j ACCEPT",
+    return (f"-m bpf --object-pinned {pinned(number, 'pass')} -j ACCEPT",
             f"-m bpf --object-pinned {pinned(number, 'shut')} -j DROP", f"-j NFQUEUE --queue-num {number} --queue-bypass")
 
 
@@ -83,8 +83,8 @@ def beside(bench, interceptor, match, number=0):
             yield
 
     def rules_alike():
-        """the same rules without the gate: they count, and accept"""
-        return without_others(f"{bench.b.counter(number)} -m mark --mark 0 -j ACCEPT", "-m mark --mark 0x7fffffff -j DROP",
+        """the same rules without the gate: they accept"""
+        return without_others("-m mark --mark 0 -j ACCEPT", "-m mark --mark 0x7fffffff -j DROP",
                               f"-j NFQUEUE --queue-num {number} --queue-bypass")
 
     @contextlib.contextmanager

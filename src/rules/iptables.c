@@ -394,6 +394,8 @@ int iptables_apply(const struct rule *r, FILE *out, char error[FIREWALL_ERROR])
 		err = pins_check(&with, error);
 	if (err)
 		return err;
+	if (r->gate) /* which counts itself */
+		return apply_rules(&with, out, error);
 	err = spw_counter_open(&c);
 	if (!err)
 		err = spw_counter_make(&c, r->queue, rule_counter(r));

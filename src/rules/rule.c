@@ -344,9 +344,8 @@ void rule_gate_line(const struct rule *r, unsigned n, struct words *w)
 	words_begin(w);
 	add_all(w, (const char *[]){"-A", chain, NULL});
 	if (n == 0) {
-		/* First: what goes on asks one program, and not two. Everything is counted, by a match that fits
-		 * always. */
-		add_counter(r, w);
+		/* First: what goes on asks one program, and not two. And no counter: the gate has counted, and that
+		 * one costs each packet of a stream a fiftieth of its rate. */
 		add_program(r, "pass", w);
 		if (r->program) {
 			add_all(w, (const char *[]){"-m", "comment", "--comment", NULL});
@@ -573,7 +572,8 @@ static void print_iptables(const struct rule *r, FILE *out)
 
 	spw_counter_name(r->queue, rule_counter(r), counter);
 	/* nfacct calls it an error where the counter is there. */
-	fprintf(out, "nfacct get %s > /dev/null 2>&1 || nfacct add %s\n", counter, counter);
+	if (!r->gate)
+		fprintf(out, "nfacct get %s > /dev/null 2>&1 || nfacct add %s\n", counter, counter);
 	for (enum rule_family f = RULE_IPV4; f <= RULE_IPV6; f++) {
 		struct words w;
 

@@ -159,8 +159,7 @@ static void more_than_fits(void **state)
 
 /* What `spillway rules --gate` makes, with a comment. */
 #define GATE_CHAIN(n)                                                                                                  \
-	"-A SPILLWAY-GATE-" n " -m nfacct --nfacct-name spillway-" n                                                   \
-	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT\n"                                    \
+	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT\n"              \
 	"-A SPILLWAY-GATE-" n " -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP\n"                \
 	"-A SPILLWAY-GATE-" n " -j NFQUEUE --queue-num " n " --queue-bypass\n"
 

@@ -133,8 +133,8 @@ static void nft(void **state)
 }
 
 #define CHAIN(program, name, n, bypass)                                                                                \
-	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " -m nfacct --nfacct-name spillway-" n                \
-	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT' '-A " name                           \
+	"printf '%s\\n' '*mangle' ':" name " - [0:0]' '-A " name " "                                                   \
+	"-m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/pass -j ACCEPT' '-A " name                            \
 	" -m bpf --object-pinned /sys/fs/bpf/spillway/queue-" n "/shut -j DROP' '-A " name                             \
 	" -j NFQUEUE --queue-num " n bypass "' 'COMMIT' | " program "-restore -w --noflush\n"
 #define JUMP(n, p, name) "-m comment --comment 'spillway queue=" n " policy=" p "' -j " name "\n"
@@ -147,14 +147,14 @@ static void gated(void **state)
 	char dir[GATE_DIR];
 
 	(void)state;
-	prints(&r, MAKE("3") CHAIN("iptables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
+	prints(&r, CHAIN("iptables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
 		       V4("INPUT") "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3")
 			   CHAIN("ip6tables", "SPILLWAY-GATE-3", "3", " --queue-bypass")
 			       V6("INPUT") "-p udp " JUMP("3", "spill", "SPILLWAY-GATE-3"));
 	r.queue = 65535;
 	r.shut = true;
 	r.family = RULE_IPV6;
-	prints(&r, MAKE("65535") CHAIN("ip6tables", "SPILLWAY-GATE-65535-SHUT", "65535", "")
+	prints(&r, CHAIN("ip6tables", "SPILLWAY-GATE-65535-SHUT", "65535", "")
 		       V6("INPUT") "-p udp " JUMP("65535", "shut", "SPILLWAY-GATE-65535-SHUT"));
 	rule_iptables(&r, RULE_IPV6, 7, &w);
 	assert_string_equal(w.at[4], "-I");
