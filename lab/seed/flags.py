@@ -20,8 +20,8 @@ SEGMENTS = 4
 
 
 def row(bench):
-    with bench.rules(bench.queue_rule("udp").replace("--queue-num 0", f"--queue-num {QUEUE}")), \
-            nfqueue.Queue(bench.b, QUEUE) as queue, Datagrams(bench.a, bench.b) as datagrams:
+    with bench.queued("udp", number=QUEUE), nfqueue.Queue(bench.b, QUEUE) as queue, \
+            Datagrams(bench.a, bench.b) as datagrams:
         bench.report.check("flags_unbound_refused", queue.flags(1, 1) == errno.ENODEV, "no such queue yet: ENODEV")
         _expect_ok(queue.bind(), queue.params())
         table = Table(bench, queue, datagrams)
