@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 
+from .hosts import PATIENCE
 from .sandbox import RUN, USER, USER_ID, LabError
 
 PORT = 2222
@@ -21,7 +22,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UseDNS no
-LoginGraceTime 30
+LoginGraceTime {grace}
 Subsystem sftp internal-sftp
 """
 
@@ -40,7 +41,8 @@ class Server:
             path = f"{self.directory}/{key}"
             if not os.path.exists(path):
                 self.b.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "spillway-lab", "-f", path])
-        self._write("config", CONFIG.format(port=PORT, address=self.b.v4, directory=self.directory))
+        self._write("config", CONFIG.format(port=PORT, address=self.b.v4, directory=self.directory,
+                                              grace=round(30 * PATIENCE)))
         with open(f"{self.directory}/host_key.pub", encoding="ascii") as f:
             self._write("known_hosts", f"[{self.b.v4}]:{PORT} {f.read()}")
         with open(f"{self.directory}/log", "wb") as log:
@@ -60,7 +62,7 @@ class Server:
             return " | ".join(line.strip() for line in f.readlines()[-5:])
 
     def _wait(self):
-        end = time.monotonic() + 5
+        end = time.monotonic() + 5 * PATIENCE
         while "Server listening" not in self.log():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.__exit__()
@@ -71,7 +73,7 @@ class Server:
         """Starts an scp from a to b; returns its Popen, standard error piped."""
         return self.a.start(
             ["scp", "-q", "-F", "none", "-P", PORT, "-i", f"{self.directory}/user_key", "-o", "BatchMode=yes",
-             "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20",
+             "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"ConnectTimeout={round(20 * PATIENCE)}",
              "-o", f"UserKnownHostsFile={self.directory}/known_hosts", source, f"{USER}@{self.b.v4}:{target}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 

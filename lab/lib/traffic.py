@@ -31,6 +31,7 @@ class Stream:
         self.begun = None  # time.monotonic() at second 0 of the stream, once it runs
         self.points = []  # (seconds, Mbit/s)
         self.first = threading.Event()
+        self.ended = False  # both ends said goodbye in time
 
     def start(self):
         """Starts both ends; connecting may take seconds where every packet waits."""
@@ -46,7 +47,7 @@ class Stream:
         return self
 
     def _wait_listening(self):
-        end = time.monotonic() + 5
+        end = time.monotonic() + 5 * PATIENCE
         want = f":{self.port:04X}"
         while time.monotonic() < end:
             with self.b.inside(), open("/proc/thread-self/net/tcp", encoding="ascii") as f:
@@ -72,7 +73,7 @@ class Stream:
 
     def running(self, timeout=20):
         """Waits until the stream has begun."""
-        if not self.first.wait(timeout):
+        if not self.first.wait(timeout * PATIENCE):
             self.stop()
             raise LabError(f"iperf3's stream did not begin in {timeout} s")
         return self
@@ -80,12 +81,13 @@ class Stream:
     def finish(self, patience=1.0):
         """Waits for the end and returns self. Ends that cannot say goodbye through a crawling queue are stopped
         `patience` seconds later: what arrived until then counts all the same."""
-        end = self.running().begun + self.seconds + patience
+        end = self.running().begun + self.seconds + patience * PATIENCE
         for process in (self.client, self.server):
             try:
                 process.wait(max(end - time.monotonic(), 0.05))
             except subprocess.TimeoutExpired:
                 break
+        self.ended = self.client.returncode == self.server.returncode == 0
         self.stop()
         return self
 
@@ -104,6 +106,10 @@ class Stream:
     def mbits(self):
         """Mean over the whole time asked for: silence counts as nothing received."""
         return sum(rate for end, rate in self.points if end <= self.seconds + 0.05) * self.interval / self.seconds
+
+    def bytes(self):
+        """All that has arrived, as the receiving end tells it: to a hundredth."""
+        return sum(rate for _, rate in self.points) * self.interval * 125000
 
 
 class Transfer:

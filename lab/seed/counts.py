@@ -11,7 +11,7 @@ def exact(bench):
     """Inspector stopped, length 16, 100 datagrams: what is held, dropped, delivered; then in which order."""
     for family in (4, 6):
         for fail_open in (False, True):
-            with bench.interceptor(fail_open) as interceptor, bench.rules(bench.queue_rule("udp"), family=family), \
+            with bench.interceptor(fail_open) as interceptor, bench.queued("udp", family=family), \
                     Datagrams(bench.a, bench.b, family=family) as datagrams:
                 _exact(bench, interceptor, datagrams, family, fail_open)
 
@@ -36,22 +36,22 @@ def _exact(bench, interceptor, datagrams, family, fail_open):
     columns = (book["inspected"]["accepted"], book["shut"]["full"], book["kernel"]["queue_dropped"], book["held"])
     check(name + "_books", columns == (LENGTH, dropped, dropped, 0),
           "status: inspected {}, shut full {}, kernel's drops {}, held {}".format(*columns))
-    came = bench.b.packets("filter", "NFQUEUE", family)
+    came = bench.counted("NFQUEUE", family)
     check(name + "_rule_counted", came == SENT, f"{came} packets came to the rule")
 
 
 def later_hooks(bench):
     """The queue in mangle INPUT: a fail-opened packet still meets filter INPUT, and a DROP there still drops it."""
     for target, delivered in (("ACCEPT", OVER), ("DROP", 0)):
-        with bench.interceptor(True) as interceptor, bench.rules(f"-A INPUT -p udp -j {target}"), \
-                bench.rules(bench.queue_rule("udp"), table="mangle"), Datagrams(bench.a, bench.b) as datagrams:
+        with bench.interceptor(True) as interceptor, bench.judged("udp", target), \
+                bench.queued("udp", table="mangle"), Datagrams(bench.a, bench.b) as datagrams:
             with interceptor.inspector_stopped():
                 datagrams.send(SENT)
                 arrived = datagrams.receive()
-                counted = bench.b.packets("filter", f"-p udp -j {target}")
+                counted = bench.counted(target)
                 held = interceptor.held()
             left = interceptor.wait_held(0, timeout=LENGTH * 0.05 + 3)
-            after = bench.b.packets("filter", f"-p udp -j {target}")
+            after = bench.counted(target)
         name = "hooks_later_" + target.lower()
         bench.report.check(name, (held, counted, arrived) == (LENGTH, OVER, delivered),
                            f"{held} held; {counted} fail-opened ones came to the later table, {arrived} were delivered")

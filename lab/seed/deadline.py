@@ -37,7 +37,7 @@ def _cases(quick):
 
 def _one(bench, seconds, options):
     """Mbit/s, the share that the ledger counted as uninspected (None where it can't know), and what it counted lost."""
-    with bench.interceptor(True, **options) as interceptor, bench.rules(bench.queue_rule()):
+    with bench.interceptor(True, **options) as interceptor, bench.queued("tcp"):
         rate = Stream(bench.a, bench.b, seconds).run().mbits()
         queue = interceptor.queue()
     seen = max(queue["seen"], 1)

@@ -3,22 +3,26 @@
 import time
 
 from lib.traffic import Stream, ping
+from seed.drops import Drops
 
 PATIENCE = 5  # seconds: one that is held waits for sixteen others, and is not lost
 
 
 def row(bench):
     count, interval, wait = (10, 0.2, 1) if bench.quick else (25, 0.2, PATIENCE)
-    load = Stream(bench.a, bench.b, 60, parallel=4)
-    with bench.interceptor(True) as interceptor, bench.rules(bench.queue_rule(), bench.queue_rule("icmp")):
+    load, drops = Stream(bench.a, bench.b, 60, parallel=4), Drops(bench.b)
+    with bench.interceptor(True) as interceptor, bench.queued("tcp", "icmp"):
         try:
             load.start().running()
-            _measure(bench, "on", ping(bench.a, bench.b, count, interval, PATIENCE))
+            with drops.phase(True):
+                _measure(bench, "on", ping(bench.a, bench.b, count, interval, PATIENCE))
             interceptor.switch(False)
-            time.sleep(1)
-            _measure(bench, "off", ping(bench.a, bench.b, count, interval, wait))
+            with drops.phase(False):
+                time.sleep(1)
+                _measure(bench, "off", ping(bench.a, bench.b, count, interval, wait))
         finally:
             load.stop()
+    drops.check(bench, "ping")
     lost = bench.report.get("ping_loss_on")["median"]
     bench.report.check("ping_none_lost_with_fail_open", lost == 0, f"{lost:g} % of {count} lost")
 

@@ -6,20 +6,22 @@ import re
 import time
 
 from lib.chart import Series
+from lib.hosts import PATIENCE
 from lib.sandbox import LabError
 from lib.ssh import PORT, Server
+from seed.drops import Drops
 
 RESTARTS = 3
 RISEN = 10
-LAST = 60  # seconds that the last phase may take
-CONNECT = 25  # seconds until the file must be there
+LAST = 60 * PATIENCE  # seconds that the last phase may take
+CONNECT = 25 * PATIENCE  # seconds until the file must be there
 STEP = 0.02  # seconds between two looks at the file
 
 
 def row(bench):
     source, target = bench.directory + "/source", bench.directory + "/target"
     want = _make(source, bench.file_size)
-    with bench.interceptor(False) as interceptor, bench.rules(bench.queue_rule()), \
+    with bench.interceptor(False) as interceptor, bench.queued("tcp"), \
             Server(bench.a, bench.b) as server:
         copy = Copy(bench, server, interceptor, source, target)
         try:
@@ -44,6 +46,7 @@ def _tell(bench, copy, want, got):
     report.check("scp_sha256_equal", want == got, f"{bench.file_size:,} bytes, {want[:16]}… and {got[:16]}…")
     report.check("scp_switched_in_mid_transfer", copy.switched == 4,
                  f"{copy.switched} of 4 phases were entered before the file was complete")
+    copy.drops.check(bench, "scp")
     if not bench.quick:
         off = max(rates[-1] for on, rates in copy.phases if not on)
         best = min(max(rates) for on, rates in copy.phases if on)
@@ -89,6 +92,7 @@ class Copy:
         self.process = None
         self.begun = time.monotonic()
         self.received = Received(bench.b)
+        self.drops = Drops(bench.b)
 
     def run(self):
         self._start()
@@ -132,7 +136,8 @@ class Copy:
         begin = time.monotonic()
         if not self.switches or self.switches[-1][1] not in (on, None):
             self.switches.append((begin - self.begun, on))
-        rates = self._watch(begin + self.seconds[on], share).rates()
+        with self.drops.phase(on):
+            rates = self._watch(begin + self.seconds[on], share).rates()
         self.bench.tell(f"fail-open {'on' if on else 'off'}: {max(rates):.2f} Mbit/s in the best second")
         return rates
 

@@ -13,17 +13,20 @@ SLAB_SLACK = 64 << 20
 
 def row(bench):
     rounds, seconds = (2, 1) if bench.quick else (3, 4)
-    memory, rates, held = [], [], []
+    memory, rates, held, ended = [], [], [], []
     with bench.interceptor(True) as interceptor:
         pids = interceptor.pids()
         for _ in range(rounds):
-            rates.append(_round(bench, seconds))
+            streams = _round(bench, seconds)
+            rates.append(streams.mbits())
+            ended.append(streams.ended)
             held.append(interceptor.wait_held(0, timeout=10))
             time.sleep(0.5)
             memory.append(_memory(pids, memory[0] if memory else None))
         queue = interceptor.queue()
     report = bench.report
     report.figure("streams_64", "Mbit/s", rates, "64 streams together, fail-open on, a sample a round")
+    report.check("streams_all_end", all(ended), f"both ends said goodbye in time, a round each: {ended}")
     report.check("streams_none_held", not any(held), f"held after each round: {held}")
     report.check("streams_none_lost", queue["lost"] == 0, f"lost {queue['lost']}, {queue['seen']:,} counted")
     for name in memory[0]:
@@ -33,9 +36,9 @@ def row(bench):
 def _round(bench, seconds):
     """The rule stands while the streams run; connecting 64 of them at 50 ms a packet would take most of the time."""
     streams = Stream(bench.a, bench.b, seconds, parallel=64).start().running()
-    with bench.rules(bench.queue_rule()):
+    with bench.queued("tcp"):
         time.sleep(max(streams.begun + seconds - time.monotonic(), 0))
-    return streams.finish(patience=3).mbits()
+    return streams.finish(patience=3)
 
 
 def _slack(name):
