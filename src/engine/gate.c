@@ -180,11 +180,15 @@ void engine_gate_trust(struct engine *e)
 	}
 }
 
-/* A look at the class would show nothing new, and what comes next is admitted first. */
+/* A look at the class would show nothing new, and what comes next is admitted first; or nothing is. */
 static bool still(const struct engine *e, unsigned i)
 {
-	return e->rings & e->awaited & 1u << i && e->gate_told[i] && lane_calm(&e->lane.class[i]) &&
-	       engine_gate_step_ns(e, i) == UINT64_MAX && engine_gate_admitted(e, i) == e->gate_seen[i];
+	const struct lane_class *c = &e->lane.class[i];
+
+	if (!e->gate_told[i] || engine_gate_admitted(e, i) != e->gate_seen[i])
+		return false;
+	return lane_at_rest(c) ||
+	       (e->rings & e->awaited & 1u << i && lane_calm(c) && engine_gate_step_ns(e, i) == UINT64_MAX);
 }
 
 static bool all_still(const struct engine *e)

@@ -239,6 +239,9 @@ bool lane_tick(struct lane *l, struct lane_early *const *early, uint64_t now_ns,
 /* It inspects, and nothing has come for a while: where an arrival would wake the caller, looks may be far apart. */
 bool lane_calm(const struct lane_class *c);
 
+/* It was opened or shut by hand, and nothing of it is held: no time changes that. */
+bool lane_at_rest(const struct lane_class *c);
+
 /* Something has come to its socket: it is not calm. */
 void lane_stirred(struct lane_class *c);
 

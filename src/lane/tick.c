@@ -223,6 +223,11 @@ static bool quiet(const struct lane_class *c)
 	return lane_passing(c) && c->looked && !c->held && !c->turning;
 }
 
+bool lane_at_rest(const struct lane_class *c)
+{
+	return quiet(c) && c->reason == REASON_MANUAL;
+}
+
 static uint64_t class_step_ns(const struct lane *l, const struct lane_class *c, bool awaited)
 {
 	uint64_t deadline = c->config.deadline_ns, part = deadline / (late_by_habit(c, l->now_ns) ? 24 : 8);
