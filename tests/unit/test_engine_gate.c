@@ -131,7 +131,7 @@ static void asleep(void **state)
 	e.lane.class[0].reason = REASON_MANUAL;
 	e.lane.classes = 2;
 	e.lane.class[1] = e.lane.class[0];
-	assert_false(sleeps());
+	assert_false(engine_gate_sleep(&e));
 }
 
 int main(void)
