@@ -541,7 +541,7 @@ static __always_inline void note(struct gate_cpu *cpu, const struct packet *p, u
 	/* In this order: whoever interrupts leaves a slot that fits nobody, or one that is his. */
 	WRITE(slot->column, GATE_COLUMNS);
 	if (direction != WHOLE_CLASS) {
-		__builtin_memcpy(slot->key, &p->key, sizeof(slot->key));
+		__builtin_memcpy(&slot->key, &p->key, sizeof(slot->key));
 		slot->first = p->first;
 	}
 	slot->length = p->length;
@@ -646,12 +646,8 @@ static __noinline int shut_by_state(const struct packet *p)
 
 static __always_inline bool is_noted(const struct gate_slot *slot, const struct packet *p)
 {
-	uint64_t word[5], differ = 0;
-
-	__builtin_memcpy(word, &p->key, sizeof(word));
-	for (uint32_t i = 0; i < 5; i++)
-		differ |= slot->key[i] ^ word[i];
-	return !differ && slot->first == p->first && slot->length == p->length && slot->direction == p->direction;
+	return same_key(&slot->key, &p->key) && slot->first == p->first && slot->length == p->length &&
+	       slot->direction == p->direction;
 }
 
 /* iptables -m bpf, behind the rule above, which takes what goes on: matches what is to be dropped. The rest is queued.

@@ -81,15 +81,6 @@ struct gate_count {
 	uint64_t packets, bytes; /* bytes from the network header on; an aggregate (GSO) is one packet */
 };
 
-/* The packet that the first rule's program has just decided, for the second rule's. */
-struct gate_slot {
-	uint64_t key[5]; /* struct gate_key */
-	uint64_t first;  /* bytes that tell a flow's packets apart */
-	uint32_t length;
-	uint16_t direction;
-	uint16_t column; /* enum gate_column; GATE_COLUMNS: none */
-};
-
 /*
  * A flow, the same for both directions: the lower end first (gate_key_sort()). IPv4 as ::ffff:a.b.c.d; ports and
  * addresses in network byte order. ICMP echo has its identifier as both ports; what has no ports has 0.
@@ -100,6 +91,15 @@ struct gate_key {
 	uint16_t vlan; /* host order; 0: none known */
 	uint8_t protocol;
 	uint8_t reserved;
+};
+
+/* The packet that the first rule's program has just decided, for the second rule's. */
+struct gate_slot {
+	struct gate_key key;
+	uint64_t first; /* bytes that tell a flow's packets apart */
+	uint32_t length;
+	uint16_t direction;
+	uint16_t column; /* enum gate_column; GATE_COLUMNS: none */
 };
 
 /*
@@ -126,7 +126,7 @@ struct gate_cpu {
 	/* No counter: the last known flow stood in `oneway`, so the next is looked for there. Each packet asks. */
 	_Alignas(64) uint64_t oneway_first;
 	struct gate_count column[GATE_COLUMNS];
-	uint64_t slot_missed; /* dropped or passed by the flow's state, as the slot held another packet */
+	uint64_t slot_missed; /* dropped or queued by the flow's state, as the slot held another packet */
 	uint64_t cut_short;  /* flows that changed while packets of theirs may have been held: reordering is possible */
 	uint64_t unparsed;   /* packets without a flow */
 	uint64_t alone;      /* fragments whose first one was not seen */
