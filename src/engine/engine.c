@@ -76,7 +76,8 @@ static bool rest(struct engine *e, bool more)
 		(void)!read(ENGINE_FD_BELL, &rings, sizeof(rings));
 	if (p[2].revents)
 		engine_arrived(e);
-	if (asleep)
+	/* Also one that rang late, or that a predecessor never heard: it would ring for ever. */
+	if (asleep || p[2].revents)
 		engine_gate_wake(e);
 	if (!p[0].revents)
 		return false;

@@ -216,5 +216,6 @@ bool engine_gate_sleep(struct engine *e)
 void engine_gate_wake(struct engine *e)
 {
 	for (unsigned i = 0; i < e->lane.classes; i++)
-		gate_wake(&e->gate[i]);
+		if (e->gate[i].page)
+			gate_wake(&e->gate[i]);
 }

@@ -161,6 +161,15 @@ static __always_inline uint8_t leaving(uint32_t reason)
 	return shut_for(reason) ? GATE_FLOW_SHUT : GATE_FLOW_SPILLED;
 }
 
+/* No CPU goes by what it remembers of a flow that passed. What came before is seen before: only an addition whose
+ * result is used orders on every machine. */
+static __always_inline void note_turned(void)
+{
+	const uint32_t before = __sync_fetch_and_add(&page.turned, 1);
+
+	asm volatile("" : : "r"(before));
+}
+
 static __always_inline void become(struct gate_flow *f, uint8_t state, uint8_t reason, uint64_t now,
 				   struct gate_cpu *cpu)
 {
@@ -171,7 +180,7 @@ static __always_inline void become(struct gate_flow *f, uint8_t state, uint8_t r
 	f->reason = reason;
 	f->since_ns = now;
 	if (passed)
-		__sync_fetch_and_add(&page.turned, 1);
+		note_turned();
 	if (state > GATE_FLOW_TRUSTED && reason == REASON_LOAD)
 		__sync_fetch_and_add(&cpu->flows_shed, 1);
 }
@@ -289,6 +298,12 @@ static __always_inline void settle_memo(struct gate_memo *m, const struct gate_k
 	f->passed_bytes += bytes;
 }
 
+/* ::1 and ::10.0.0.1 are none, and of other flows. */
+static __always_inline bool is_v4(const uint64_t *address)
+{
+	return !address[0] && address[1] == gate_key_v4(gate_key_network(address[1]));
+}
+
 /*
  * This CPU's next packets of the flow need no look at it, see recall(). TCP and UDP over IPv4. Not static, as parse().
  */
@@ -296,26 +311,24 @@ __noinline int remember(struct gate_flow *f, const struct packet *p, uint64_t no
 			struct gate_cpu *cpu)
 {
 	struct gate_memo *m;
-	uint32_t sequence;
+	uint32_t sequence, turned;
 	const struct gate_key *key;
 
 	if (!f || !p || !cpu) /* for the verifier */
 		return 0;
 	key = &p->key;
-	if (key->address[0][0] || key->address[1][0] || (key->protocol != 6 && key->protocol != 17))
+	if (!is_v4(key->address[0]) || !is_v4(key->address[1]) || (key->protocol != 6 && key->protocol != 17))
 		return 0;
 	m = &cpu->memo;
+	/* Whoever changes the flow does that before he counts it there: so this is read first. */
+	turned = READ(page.turned);
 	/* Whoever interrupts one that writes here goes without. */
 	sequence = READ(m->sequence);
 	if (sequence & 1 || __sync_val_compare_and_swap(&m->sequence, sequence, sequence + 1) != sequence)
 		return 0;
 	settle_memo(m, key, f);
-	m->now_ns = now;
-	m->turned = READ(page.turned);
-	/* Whoever changes the flow does that before he counts it there. */
-	barrier();
-	if (column_of(f, GATE_ADMITTED) != column)
-		m->now_ns = 0;
+	m->now_ns = column_of(f, GATE_ADMITTED) == column ? now : 0;
+	m->turned = turned;
 	m->column = column;
 	m->address[0] = gate_key_network(key->address[p->direction ? 1 : 0][1]);
 	m->address[1] = gate_key_network(key->address[p->direction ? 0 : 1][1]);
