@@ -137,7 +137,7 @@ struct gate_cpu {
 	_Alignas(64) struct gate_memo memo;
 };
 
-/* Counts are added plainly: two CPUs with packets of one flow at the same instant may lose one. No book has them. */
+/* Counts are added plainly: who interrupts, or another CPU, may lose one, or add a memo twice. No book has them. */
 struct gate_flow {
 	uint8_t state, reason;           /* enum gate_state, enum lane_reason */
 	uint8_t pending, pending_reason; /* what it becomes when none of its packets is held; 0: nothing */

@@ -25,6 +25,9 @@
 
 #include "gate.skel.h"
 
+#define NOT_WHOLE                                                                                                      \
+	"%s is a gate of another version, or not whole; take its rules out with spillway rules --remove, then rm -r "  \
+	"%s, and start again"
 #define FLOWS_MOST  (1u << 24)
 #define TCX_INGRESS 46 /* BPF_TCX_INGRESS, unknown to older headers */
 #define PATH_SIZE   (PATH_MAX + 64)
@@ -322,7 +325,7 @@ int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gat
 	if (!error && g->page->version != GATE_VERSION)
 		error = -EPROTO;
 	if (error == -EPROTO)
-		fail(why, error, "this is another version's gate");
+		fail(why, error, NOT_WHOLE, "this", GATE_ROOT "/queue-N");
 	else if (error)
 		fail(why, error, "the gate can't be mapped: %s", strerror(-error));
 	if (error)
@@ -346,7 +349,9 @@ int gate_open(const char *dir, bool readonly, struct gate *g, struct gate_why *w
 			break;
 		}
 		fd[i] = i == GATE_FD_TELL ? bpf_obj_get(path) : bpf_obj_get_opts(path, &opts);
-		if (fd[i] < 0 && errno == ENOSYS)
+		if (fd[i] < 0 && errno == ENOENT && i > 0)
+			error = fail(why, -EPROTO, NOT_WHOLE, dir, dir);
+		else if (fd[i] < 0 && errno == ENOSYS)
 			error = fail(why, -errno, "this kernel has no BPF; use one with CONFIG_BPF_SYSCALL");
 		else if (fd[i] < 0)
 			error = fail(why, -errno, "%s: %s", path, strerror(errno));

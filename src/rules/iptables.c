@@ -159,8 +159,8 @@ static int make_gate_chain(const struct rule *r, enum rule_family family, char e
 	if (c.status)
 		err = firewall_fail(
 		    error, -EOPNOTSUPP,
-		    "%s: the kernel refuses the gate's rules: %s; load xt_bpf (CONFIG_NETFILTER_XT_MATCH_BPF), "
-		    "xt_nfacct and xt_NFQUEUE",
+		    "%s: the kernel refuses the gate's rules: %s; load xt_bpf (CONFIG_NETFILTER_XT_MATCH_BPF) "
+		    "and xt_NFQUEUE",
 		    w.at[0], c.error[0] ? c.error : "it says no more");
 	command_end(&c);
 	return err;

@@ -400,7 +400,7 @@ static void opened_again(void **state)
 	gate_close(&reader);
 	again.page->version++;
 	assert_int_equal(gate_open(dir, false, &reader, &why), -EPROTO);
-	assert_string_equal(why.text, "this is another version's gate");
+	assert_non_null(strstr(why.text, "this is a gate of another version, or not whole; take its rules out"));
 	again.page->version--;
 	gate_close(&again);
 }
