@@ -114,7 +114,8 @@ void gate_look(struct gate_page *page, struct gate_engine *engine, const struct 
 /* Whatever is read behind it is younger. */
 void gate_sleep(struct gate *g)
 {
-	__atomic_store_n(&g->page->sleeps, 1, __ATOMIC_SEQ_CST);
+	STORE(g->page->sleeps, 1);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 /* What was written into the bell's ring is thrown away unread. */
