@@ -607,14 +607,8 @@ static __always_inline uint32_t decide(struct __sk_buff *skb, uint32_t off, uint
 
 	if (!cpu)
 		return GATE_ADMITTED;
-	if (column == GATE_ADMITTED) {
-		const uint32_t recalled = recall(skb, off, &p, now, cpu);
-
-		if (recalled != GATE_ADMITTED) {
-			book(cpu, recalled, p.length);
-			return recalled;
-		}
-	}
+	if (column == GATE_ADMITTED)
+		column = recall(skb, off, &p, now, cpu);
 	/* Whoever is trusted needs no inspector: only a shut by hand is for all. */
 	if (column == GATE_ADMITTED || (column >= GATE_SHUT_BY && column != GATE_SHUT_BY + REASON_MANUAL)) {
 		column = by_flow(skb, &p, off, now, column, cpu);

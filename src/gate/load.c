@@ -315,7 +315,6 @@ int gate_adopt(const int fd[GATE_FDS], bool readonly, struct gate *g, struct gat
 
 		if (i == GATE_FD_BELL && readonly)
 			continue;
-
 		error = check_map(fd[i], i, &entries);
 		if (i == GATE_FD_CPUS)
 			g->cpu_count = entries;
