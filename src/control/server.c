@@ -230,7 +230,7 @@ static int loop(struct server *s)
 		for (int i = 0; i < CLIENTS; i++)
 			serve_client(s, &s->clients.client[i], p[POLL_CLIENT + i].revents != 0, now);
 		unasked = ask_keeper(s);
-		if (p[POLL_LISTENER].revents)
+		if (p[POLL_LISTENER].revents && clients_listening(&s->clients, now))
 			clients_accept(&s->clients, now);
 		if (replaced(s))
 			return 0;

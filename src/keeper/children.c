@@ -180,9 +180,6 @@ void keeper_replace_control(struct keeper *k)
 {
 	const struct ask_reply leave = {.number = ASK_REPLY_LEAVE};
 
-	keeper_kill_and_wait(&k->old_control.process);
-	if (k->old_control.socket >= 0)
-		close(k->old_control.socket);
 	k->old_control = k->control;
 	k->control = (struct keeper_control){.process.pidfd = -1, .socket = -1};
 	(void)send(k->old_control.socket, &leave, sizeof(leave), MSG_NOSIGNAL | MSG_DONTWAIT);

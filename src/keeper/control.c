@@ -49,23 +49,31 @@ static int (*const asks[ASK_OPS])(struct keeper *k, const struct ask *a) = {
     [ASK_UPGRADE] = upgrade,
 };
 
-/* False: it has to be asked again. */
-static bool answer(struct keeper *k, int to, const struct keeper_pending *p, uint64_t now)
+static int carry_out(struct keeper *k, const struct keeper_control *from, const struct ask *a)
 {
-	const struct ask *a = &p->ask;
-	struct ask_reply r = {.number = a->number};
-	int error = -EINVAL;
+	if (a->op >= ASK_OPS || !asks[a->op] || a->queue > UINT16_MAX)
+		return keeper_fail(k, -EINVAL,
+				   "control asks for what the keeper does not know; use programs of one version");
+	/* Else whoever is still connected to the process of before would lose his answer. */
+	if (a->op == ASK_UPGRADE && k->old_control.process.pid > 0)
+		return keeper_fail(k, from == &k->old_control ? -EBUSY : -EINPROGRESS,
+				   "upgrade: a client of the program before this one is still connected; try again");
+	return asks[a->op](k, a);
+}
 
-	keeper_fail(k, 0, "control asks for what the keeper does not know; use programs of one version");
-	if (a->op < ASK_OPS && asks[a->op] && a->queue <= UINT16_MAX)
-		error = asks[a->op](k, a);
+/* False: it has to be asked again. */
+static bool answer(struct keeper *k, const struct keeper_control *from, const struct keeper_pending *p, uint64_t now)
+{
+	struct ask_reply r = {.number = p->ask.number};
+	int error = carry_out(k, from, &p->ask);
+
 	if ((error == -EINPROGRESS || error == -EPIPE) && now < p->until_ns)
 		return false;
 	if (error) {
 		r.exit = error == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
 		snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, k->error);
 	}
-	(void)send(to, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)send(from->socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 	return true;
 }
 
@@ -91,7 +99,7 @@ static void serve(struct keeper *k, struct keeper_control *c, uint64_t now)
 
 		if (!p->until_ns)
 			take(c, p, now);
-		if (p->until_ns && answer(k, c->socket, p, now))
+		if (p->until_ns && answer(k, c, p, now))
 			p->until_ns = 0;
 	}
 }
@@ -136,6 +144,7 @@ void keeper_tend_control(struct keeper *k, uint64_t now)
 	serve(k, &k->control, now);
 	watch(&k->control, now);
 	serve(k, &k->old_control, now);
+	watch(&k->old_control, now);
 	if (keeper_ended(&k->old_control.process)) {
 		close(k->old_control.socket);
 		k->old_control.socket = -1;

@@ -385,7 +385,6 @@ int keeper_upgrade(struct keeper *k, uint32_t number)
 					   k->lane[i].number);
 		}
 	k->upgrade.number = number;
-	keeper_kill_and_wait(&k->old_control.process);
 	error = become(k, exe, false, "");
 	close(exe);
 	return keeper_fail(k, error, "upgrade: %s: %s; nothing was changed", k->path, strerror(-error));
@@ -453,7 +452,10 @@ static void await_leaving(struct keeper *k)
 		k->upgrade.phase = UPGRADE_DONE;
 }
 
-/* The reply, by the control process that passed on the request; then one of the new program takes its place. */
+/*
+ * A control process of the new program takes the place of the one that passed on the request; then the latter has the
+ * reply: whoever reads it finds the new one.
+ */
 static void finish(struct keeper *k)
 {
 	struct ask_reply r = {.number = k->upgrade.number, .exit = k->upgrade.back ? EXIT_FAILED : EXIT_DONE};
@@ -461,13 +463,13 @@ static void finish(struct keeper *k)
 	if (k->upgrade.back)
 		snprintf(r.text, sizeof(r.text), "upgrade: %.150s; the old program goes on, mend the new one",
 			 k->upgrade.why);
-	(void)send(k->control.socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 	log_line("upgrade: %s", k->upgrade.back ? "back at the old program" : "done");
+	keeper_replace_control(k);
+	(void)send(k->old_control.socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(k->upgrade.old_exe);
 	close(k->upgrade.old_plugin);
 	k->upgrade.old_exe = k->upgrade.old_plugin = -1;
 	k->upgrade.phase = UPGRADE_NONE;
-	keeper_replace_control(k);
 }
 
 void keeper_tend_upgrade(struct keeper *k)
