@@ -71,21 +71,25 @@ class Interceptor:
             raise LabError(f"spillway run: exit {status} after SIGTERM: {self.last_log()}")
 
     def start(self, timeout=20.0, ready=True):
-        """Starts it and waits until it answers and (ready) every inspector is running. A second time: a new run takes
-        over from a dead one."""
+        """Starts it and waits until it answers and (ready) inspects. A second time: a new run takes over from a dead
+        one."""
         with open(self.log, "ab") as log:
             self.process = self.host.start(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + timeout * PATIENCE
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise LabError(f"spillway run: exit {self.process.returncode}: {self.last_log()}")
-            status = self._try_status()
-            if status and (not ready or all(lane["inspector"]["state"] == "running" for lane in status["lanes"])):
+            if self.inspects() if ready else self._try_status():
                 return
             time.sleep(0.01)
         self.process.kill()
         self.process.wait()
         raise LabError(f"spillway run: no answer on its control socket in {timeout} s: {self.last_log()}")
+
+    def inspects(self):
+        """It answers, and every inspector is running and no class open for the lack of one."""
+        status = self._try_status()
+        return status is not None and all(map(_inspects, status["lanes"]))
 
     def log_lines(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
@@ -240,6 +244,10 @@ class Interceptor:
             self.process.kill()
             self.process.wait()
             return -signal.SIGKILL
+
+
+def _inspects(lane):
+    return lane["inspector"]["state"] == "running" and all(queue["reason"] != "down" for queue in lane["queues"])
 
 
 def _words(name, value):
