@@ -30,9 +30,9 @@ class Scene:
         class was opened, some may have been overtaken: no more of them than status says."""
         expected = self.datagrams.next if expected is None else expected
         self.datagrams.receive(expected, timeout=timeout, quiet=timeout)
-        arrived = self.datagrams.arrived
-        equal(f"{what}: every datagram once", describe(sorted(arrived)), f"0 to {expected - 1}")
-        if arrived != sorted(arrived):
+        arrived, in_order = self.datagrams.arrived, sorted(self.datagrams.arrived)
+        equal(f"{what}: every datagram once", describe(in_order), f"0 to {expected - 1}")
+        if arrived != in_order:
             self.behind += sum(n < newest for n, newest in zip(arrived[1:], itertools.accumulate(arrived, max)))
             bound = self.interceptor.queue()["overtaken"]
             holds(f"{what}: in order: {self.behind} came behind a later one, status says at most {bound}: {describe(arrived)}",
